@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guest CPU contract: what CPUID says, and therefore which instructions,
+ * MSRs and control bits exist. A model has a name and a version; snapshots
+ * store both. Built once from the host's CPUID and the model, then const.
+ *
+ * Rules: vendor, family and model number are the host's. Allow-list: a bit or
+ * leaf that is not named here reads zero. An instruction whose bit is clear is
+ * #UD on bt. KVM paravirtual leaves are present on both engines.
+ */
+#pragma once
+
+#include "util/err.h"
+#include "util/types.h"
+
+/* Instruction sets, as the decoder asks for them (one bit each). */
+enum cpu_feature {
+	FEAT_BASE, /* always: x86-64 baseline incl. SSE2, FXSR, CX8, CMOV */
+	FEAT_SSE3,
+	FEAT_SSSE3,
+	FEAT_SSE41,
+	FEAT_SSE42,
+	FEAT_POPCNT,
+	FEAT_CX16,
+	FEAT_LAHF64,
+	FEAT_MOVBE,
+	FEAT_BMI1,
+	FEAT_BMI2,
+	FEAT_LZCNT,
+	FEAT_ADX,
+	FEAT_XSAVE,
+	FEAT_XSAVEOPT,
+	FEAT_XSAVEC,
+	FEAT_XGETBV1,
+	FEAT_AVX,
+	FEAT_AVX2,
+	FEAT_F16C,
+	FEAT_FMA,
+	FEAT_AES,
+	FEAT_PCLMUL,
+	FEAT_SHA,
+	FEAT_RDRAND,
+	FEAT_RDSEED,
+	FEAT_RDTSCP,
+	FEAT_RDPID,
+	FEAT_FSGSBASE,
+	FEAT_SMEP,
+	FEAT_SMAP,
+	FEAT_UMIP,
+	FEAT_PCID,
+	FEAT_INVPCID,
+	FEAT_ERMS,
+	FEAT_FSRM,
+	FEAT_NX,
+	FEAT_PDPE1GB,
+	FEAT_SYSCALL,
+	FEAT_CLFLUSH,
+	FEAT_CLFLUSHOPT,
+	FEAT_CLWB,
+	FEAT_PREFETCHW,
+	FEAT_MWAIT,
+	FEAT_VAES,
+	FEAT_VPCLMUL,
+	FEAT_GFNI,
+	FEAT_SSE4A,
+	FEAT_TSC_DEADLINE,
+	FEAT_X2APIC,
+	FEAT_COUNT,
+};
+
+#define CPU_POLICY_LEAVES 64
+
+struct cpuid_leaf {
+	u32 leaf, subleaf;
+	bool indexed; /* subleaf counts */
+	u32 eax, ebx, ecx, edx;
+};
+
+struct cpu_policy {
+	char model[16]; /* "v2", "v3", "host" */
+	u32 version;
+	bool mitigations; /* tell the guest it is vulnerable (honest host) */
+	u64 features;	  /* BIT(enum cpu_feature) */
+	u64 xcr0_mask;	  /* what XSETBV may set */
+	u32 xsave_size;	  /* bytes for xcr0_mask, standard format */
+	u32 max_vcpus;
+	u64 tsc_khz;
+	u8 maxphyaddr;
+	unsigned count;
+	struct cpuid_leaf leaves[CPU_POLICY_LEAVES];
+};
+
+_Static_assert(FEAT_COUNT <= 64, "features fit one word");
+
+static inline bool cpu_has(const struct cpu_policy *policy, unsigned feature)
+{
+	return policy->features & BIT(feature);
+}
+
+/*
+ * Build the policy of `model` ("v2", "v3", "host"; NULL: the best of v2 and
+ * v3 that this host has). -EINVAL: no such model; -ENOTSUP: the host lacks
+ * something the model needs, named in err.
+ */
+int cpu_policy_init(struct cpu_policy *policy, const char *model,
+		    bool mitigations, unsigned vcpus, u64 tsc_khz,
+		    struct err *err);
+
+/*
+ * CPUID as vCPU `apic_id` sees it, before the bits that depend on its control
+ * registers (OSXSAVE, the XSAVE sizes), which the engine adds.
+ */
+struct cpuid_result {
+	u32 eax, ebx, ecx, edx;
+};
+void cpu_policy_cpuid(const struct cpu_policy *policy, unsigned apic_id,
+		      u32 leaf, u32 subleaf, struct cpuid_result *out);

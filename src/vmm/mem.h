@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest-physical memory: a short list of regions and the one accessor through
+ * which everything but an engine's own fast path touches guest RAM.
+ *
+ * RAM is one sealed memfd, mapped shared, split around the 32-bit hole
+ * [MEM_HOLE_START, 4 GiB). A region list is built before the first vCPU runs;
+ * listeners (engines, later vhost and VFIO) hear of each change.
+ *
+ * Rules for callers (devices, loaders): copy in once, check the copy, use the
+ * copy. DMA resolves to RAM only, never to a device. A write through here
+ * tells the listeners, so that the engine drops translations of that page.
+ *
+ * Threads: the map is read-only once the VM runs; the bytes are shared with
+ * the guest and may change under a reader at any time.
+ */
+#pragma once
+
+#include "util/err.h"
+#include "util/types.h"
+
+#define MEM_HOLE_START GIB(3) /* RAM below 4 GiB ends here at the latest */
+#define MEM_HIGH_START GIB(4)
+#define MEM_MAX_REGIONS 8
+#define MEM_MIN_RAM MIB(1)
+#define MEM_MAX_RAM GIB(1024)
+
+enum mem_rights { MEM_R = 1, MEM_W = 2, MEM_X = 4, MEM_RWX = 7 };
+
+struct mem_region {
+	gpa_t gpa;  /* page-aligned */
+	u64 len;    /* bytes, multiple of 4096 */
+	u32 rights; /* enum mem_rights: what the guest may do */
+	int fd;	    /* backing memfd, owned by guest_mem */
+	u64 fd_off;
+	u8 *hva; /* host mapping of the whole region */
+};
+
+struct mem_listener {
+	void (*add)(struct mem_listener *l, const struct mem_region *r);
+	void (*remove)(struct mem_listener *l, const struct mem_region *r);
+	/* Bytes changed by someone other than a vCPU. Never blocks long. */
+	void (*written)(struct mem_listener *l, gpa_t gpa, u64 len);
+	struct mem_listener *next;
+};
+
+struct guest_mem {
+	struct mem_region regions[MEM_MAX_REGIONS]; /* sorted by gpa */
+	unsigned count;
+	u64 ram_size; /* bytes, the sum of the regions */
+	int fd;
+	struct mem_listener *listeners;
+};
+
+/*
+ * Reserve `ram_size` bytes (multiple of 4096, MEM_MIN_RAM..MEM_MAX_RAM), zero
+ * and not yet populated. Returns 0, -EINVAL, -ENOMEM or memfd's errno.
+ */
+int mem_init(struct guest_mem *mem, u64 ram_size, struct err *err);
+void mem_fini(struct guest_mem *mem);
+
+/* Regions present at the time of the call are announced at once. */
+void mem_listen(struct guest_mem *mem, struct mem_listener *l);
+void mem_unlisten(struct guest_mem *mem, struct mem_listener *l);
+
+/*
+ * Copy between host and guest. All of [gpa, gpa+len) must be RAM of one
+ * region; otherwise nothing is copied and false is returned.
+ */
+bool mem_read(const struct guest_mem *mem, gpa_t gpa, void *dst, u64 len);
+bool mem_write(struct guest_mem *mem, gpa_t gpa, const void *src, u64 len);
+bool mem_zero(struct guest_mem *mem, gpa_t gpa, u64 len);
+
+/*
+ * The region that holds gpa, or NULL. For engines and for bulk I/O vectors;
+ * devices use mem_read and mem_write.
+ */
+const struct mem_region *mem_find(const struct guest_mem *mem, gpa_t gpa);
+
+/* Host pointer to [gpa, gpa+len) of one region's RAM, or NULL. */
+void *mem_ptr(const struct guest_mem *mem, gpa_t gpa, u64 len);
+
+/* First byte after RAM below 4 GiB, and RAM bytes from 4 GiB on. */
+u64 mem_low_end(const struct guest_mem *mem);
+u64 mem_high_size(const struct guest_mem *mem);

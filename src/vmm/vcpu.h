@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A vCPU: one host thread, one LAPIC, and a mailbox of events from others.
+ * What its registers hold is the engine's.
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "util/err.h"
+#include "util/types.h"
+#include "vmm/lapic.h"
+
+struct vm;
+
+/* Posted by any thread, taken by the engine at an instruction boundary. */
+enum vcpu_event {
+	VCPU_EV_INTR = 1, /* look at the LAPIC and the 8259 */
+	VCPU_EV_NMI = 2,
+	VCPU_EV_INIT = 4,
+	VCPU_EV_SIPI = 8,   /* vector in sipi_vector */
+	VCPU_EV_TIMER = 16, /* LAPIC timer expired */
+	VCPU_EV_KICK = 32,  /* run() returns VCPU_EXIT_KICK */
+};
+
+/* Why engine->run() returned. */
+enum vcpu_exit_kind {
+	VCPU_EXIT_KICK,	    /* asked to, by engine->kick() */
+	VCPU_EXIT_HALT,	    /* HLT or wait-for-SIPI: block until an event */
+	VCPU_EXIT_SHUTDOWN, /* triple fault */
+	VCPU_EXIT_DEBUG,    /* guest debugging asked for it */
+	VCPU_EXIT_FAIL,	    /* cannot go on: message says why */
+};
+
+struct vcpu_exit {
+	enum vcpu_exit_kind kind;
+	u64 rip;	   /* SHUTDOWN, DEBUG, FAIL */
+	char message[200]; /* SHUTDOWN, FAIL: one sentence with RIP and bytes */
+};
+
+struct vcpu {
+	struct vm *vm;
+	unsigned id; /* also its APIC ID; 0 is the BSP */
+	pthread_t thread;
+	bool started; /* thread exists */
+	void *engine; /* the engine's private half */
+	struct lapic lapic;
+
+	_Atomic u32 events; /* OR of enum vcpu_event; also the futex word */
+	_Atomic u32 sipi_vector;
+	_Atomic u32 parked; /* thread waits because the VM is not running */
+	_Atomic u64 halts;  /* times it slept in HLT */
+};
+
+int vcpu_create(struct vm *vm, unsigned id, struct vcpu **out, struct err *err);
+void vcpu_destroy(struct vcpu *vcpu);
+/* Start the thread; it waits until the VM runs. */
+int vcpu_start(struct vcpu *vcpu, struct err *err);
+/* Post events and make the vCPU look, halted or running. Any thread. */
+void vcpu_post(struct vcpu *vcpu, u32 events);
+static inline void vcpu_notify(struct vcpu *vcpu)
+{
+	vcpu_post(vcpu, VCPU_EV_INTR);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A virtual machine: everything hangs from struct vm, nothing is global.
+ *
+ * Life: created -> running <-> paused -> dead. Order of use: vm_create, a
+ * board adds devices and a loader fills memory, vm_start, vm_wait (runs the
+ * event loop on the caller's thread), vm_destroy.
+ *
+ * Lock order: vm > device > queue > interrupt chip > vcpu.
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "util/err.h"
+#include "util/types.h"
+#include "vmm/bus.h"
+#include "vmm/clock.h"
+#include "vmm/irq.h"
+#include "vmm/loop.h"
+#include "vmm/mem.h"
+#include "vmm/timer.h"
+#include "vmm/vcpu.h"
+
+struct cpu_policy;
+struct device;
+struct engine_ops;
+struct x86_state;
+
+#define VM_MAX_VCPUS 64
+#define VM_MAX_CONSOLES 4
+
+enum vm_state { VM_CREATED, VM_RUNNING, VM_PAUSING, VM_PAUSED, VM_DEAD };
+
+enum vm_stop_reason {
+	VM_STOP_NONE,
+	VM_STOP_POWEROFF,
+	VM_STOP_RESET,
+	VM_STOP_DEBUG_EXIT, /* stop_code: the process's exit status */
+	VM_STOP_TRIPLE_FAULT,
+	VM_STOP_FAIL,	 /* the engine cannot go on; stop_message */
+	VM_STOP_HOST,	 /* the host failed us; stop_message */
+	VM_STOP_REQUEST, /* the user asked: signal, Ctrl-A x */
+};
+
+struct vm_config {
+	const struct engine_ops *engine;
+	u64 ram_size; /* bytes */
+	unsigned cpus;
+	const struct cpu_policy *cpu; /* borrowed, outlives the VM */
+};
+
+/* Where a console's bytes go; filled by cli before devices are added. */
+struct vm_console {
+	int in_fd;  /* -1: none */
+	int out_fd; /* -1: discard */
+};
+
+struct vm {
+	const struct engine_ops *engine;
+	void *engine_vm; /* the engine's private half */
+	struct guest_mem mem;
+	struct bus bus;
+	struct irq_router irq;
+	struct vm_clock clock;
+	struct timer_queue timers;
+	struct loop loop;
+	const struct cpu_policy *cpu;
+	struct vm_console consoles[VM_MAX_CONSOLES];
+	unsigned vcpu_count;
+	struct vcpu *vcpus[VM_MAX_VCPUS];
+	struct device *devices;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* of state and of parked vCPUs */
+	_Atomic enum vm_state state;
+	enum vm_stop_reason stop_reason; /* first one wins */
+	int stop_code;
+	char stop_message[256];
+};
+
+int vm_create(const struct vm_config *config, struct vm **out, struct err *err);
+void vm_destroy(struct vm *vm); /* stops it first; NULL is fine */
+
+/* The BSP starts with `state` (from a loader); the others wait for SIPI. */
+int vm_start(struct vm *vm, const struct x86_state *bsp, struct err *err);
+/* Event loop until the VM stops; then all vCPU threads are out. */
+void vm_wait(struct vm *vm);
+
+/* Any thread, a vCPU's or a device's included; returns at once. */
+void vm_stop(struct vm *vm, enum vm_stop_reason reason, int code,
+	     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/* Returns when every vCPU is out of the guest and time stands still. */
+int vm_pause(struct vm *vm);
+int vm_resume(struct vm *vm);
