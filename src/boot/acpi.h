@@ -6,25 +6,10 @@
  */
 #pragma once
 
+#include "arch/platform.h"
 #include "util/err.h"
 #include "util/types.h"
 #include "vmm/mem.h"
-
-/* Fixed platform addresses, used by boards, chips and the tables. */
-enum platform {
-	PLAT_ACPI_SCI = 9,	/* ISA IRQ, level, active high */
-	PLAT_PM_EVT = 0x600,	/* PM1a event block, 4 bytes */
-	PLAT_PM_CNT = 0x604,	/* PM1a control block, 2 bytes */
-	PLAT_PM_TMR = 0x608,	/* PM timer, 4 bytes */
-	PLAT_RESET_PORT = 0xcf9, /* value 6 resets */
-	PLAT_S5_TYPE = 5,	/* SLP_TYP of S5 */
-	PLAT_IOAPIC_ID = 0,
-};
-#define PLAT_IOAPIC_BASE 0xfec00000u
-#define PLAT_LAPIC_BASE 0xfee00000u
-#define PLAT_ECAM_BASE 0xe0000000u /* 256 buses, 1 MiB each */
-#define PLAT_PCI_MMIO_BASE 0xc0000000u
-#define PLAT_PCI_MMIO_SIZE 0x20000000u
 
 struct acpi_uart {
 	u16 port;
