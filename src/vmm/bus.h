@@ -21,7 +21,9 @@
 
 struct device;
 
-enum bus_space { BUS_PIO, BUS_MMIO, BUS_SPACES };
+/* BUS_PCICFG: addr is that of ECAM, bus << 20 | device << 15 | function << 12 |
+ * register; the PCI host bridge's ports and window arrive there. */
+enum bus_space { BUS_PIO, BUS_MMIO, BUS_PCICFG, BUS_SPACES };
 
 /* Access widths a region takes, OR-ed. Others are split into the widest
  * accepted smaller one; narrower than the narrowest reads all-ones and drops

@@ -54,6 +54,13 @@ struct vm_config {
 struct vm_console {
 	int in_fd;  /* -1: none */
 	int out_fd; /* -1: discard */
+	/*
+	 * Sees input first (the terminal's escape key), also while the guest
+	 * takes none; changes buf and *len in place and may lengthen by one
+	 * byte. Called on the loop's thread; NULL: none.
+	 */
+	void (*filter)(void *arg, u8 *buf, size_t *len);
+	void *filter_arg;
 };
 
 struct vm {
