@@ -47,7 +47,7 @@ struct bus_map;
 
 struct bus {
 	struct bus_map *_Atomic map[BUS_SPACES];
-	struct bus_map *retired; /* freed when no vCPU runs */
+	struct bus_map *retired; /* see bus_reclaim */
 	pthread_mutex_t lock;	 /* writers only */
 	_Atomic u64 unclaimed;	 /* accesses that nobody answered */
 };
@@ -61,11 +61,18 @@ void bus_fini(struct bus *bus);
  */
 int bus_add(struct bus *bus, const struct bus_region *region, struct err *err);
 void bus_remove(struct bus *bus, enum bus_space space, u64 base);
+/* All regions of a device; device_destroy does it. */
+void bus_remove_owner(struct bus *bus, const struct device *dev);
+/* Free maps that were replaced. Only while no thread is in an access. */
+void bus_reclaim(struct bus *bus);
 
 /*
  * One guest access: `count` units of `width` (1, 2, 4, 8) bytes at `addr`,
  * to or from `buf` (little endian, count * width bytes). count > 1 is a string
  * port instruction: every unit goes to the same address. Never fails.
+ *
+ * An access that is not wholly inside one region is made byte by byte, each
+ * byte to whoever owns it; bytes that nobody owns read all-ones.
  */
 void bus_read(struct bus *bus, enum bus_space space, u64 addr, unsigned width,
 	      unsigned count, void *buf);

@@ -1,44 +1,59 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest time. One sample ties host TSC, host ns, guest TSC and guest ns
- * together; the TSC, kvmclock and every chip derive from it, so that a guest's
- * clocks never disagree. Guest ns starts at 0 with the VM and stands still
- * while the VM is paused.
+ * Guest time. There is one clock, the guest's TSC; guest ns are computed from
+ * it by one multiplication, so that the TSC, kvmclock and every chip agree to
+ * the last bit. Both start at 0 with the VM and stand still while it is paused.
  *
- * Where the host's TSC is not invariant, guest TSC and ns both come from
- * CLOCK_MONOTONIC at a nominal frequency.
+ *     guest TSC = host TSC + tsc_offset
+ *     guest ns  = ns_base + ((guest TSC - tsc_base) * tsc_to_ns_mult >> 32)
  *
- * Threads: clock_* readers from any thread. Timers are armed from any thread
- * and fire on the event loop's.
+ * The second line is what a kvmclock page says with shift 0 (TSC of 1 GHz and
+ * more). Where the host's TSC is not to be trusted, CLOCK_MONOTONIC's ns take
+ * the place of the host TSC, at a nominal 1 GHz.
+ *
+ * Threads: readers from any thread. clock_start and clock_pause are called
+ * while no vCPU runs; a reader on another thread then sees the time before or
+ * after.
  */
 #pragma once
 
-#include <pthread.h>
-
-#include "util/err.h"
 #include "util/types.h"
 
-struct device;
-
-struct vm_clock {
-	u64 tsc_khz;	    /* of the guest's TSC; equals the host's on bt */
-	bool tsc_native;    /* guest TSC = host TSC + tsc_offset */
-	u64 tsc_offset;	    /* wraps */
-	u64 tsc_base;	    /* guest TSC when guest ns was ns_base */
-	u64 ns_base;	    /* guest ns */
-	u64 ns_to_tsc_mult; /* tsc = ns * mult >> 32 */
-	u64 tsc_to_ns_mult; /* ns = tsc * mult >> 32 */
-	u64 wall_offset_ns; /* CLOCK_REALTIME - guest ns, at start */
-	bool paused;
+/* What the host's TSC is good for; the guest's CPUID says the same kHz. */
+struct clock_source {
+	u64 tsc_khz;
+	bool native;	 /* the host's TSC; else CLOCK_MONOTONIC, 1 GHz */
+	const char *how; /* where tsc_khz comes from, for people */
 };
 
-int clock_init(struct vm_clock *clock, struct err *err);
+/*
+ * Ask CPUID, else measure: about 0.5 ms, good to a few parts in a million.
+ */
+void clock_probe(struct clock_source *source);
+
+struct vm_clock {
+	u64 tsc_khz;	 /* of the guest's TSC; equals the host's on bt */
+	bool tsc_native; /* guest TSC = host TSC + tsc_offset */
+	_Atomic u64 tsc_offset; /* wraps; constant while a vCPU runs */
+	u64 tsc_base;		/* guest TSC when guest ns was ns_base */
+	u64 ns_base;
+	u64 tsc_to_ns_mult;	    /* ns = tsc * mult >> 32 */
+	_Atomic u64 paused_tsc;	    /* guest TSC while paused */
+	_Atomic u64 wall_offset_ns; /* CLOCK_REALTIME - guest ns, at start */
+	_Atomic bool paused;
+};
+
+/* Paused at 0. */
+void clock_init(struct vm_clock *clock, const struct clock_source *source);
+/* Go on where clock_pause stopped. Wall time is the host's anew: a real-time
+ * clock has a battery. */
 void clock_start(struct vm_clock *clock);
 void clock_pause(struct vm_clock *clock);
 
 u64 clock_tsc(const struct vm_clock *clock); /* guest TSC now */
 u64 clock_ns(const struct vm_clock *clock);  /* guest ns now */
 u64 clock_tsc_to_ns(const struct vm_clock *clock, u64 tsc);
+/* The first TSC value whose clock_tsc_to_ns() is ns or more. */
 u64 clock_ns_to_tsc(const struct vm_clock *clock, u64 ns);
 /* Wall time (ns since the epoch) as the guest's RTC shows it. */
 u64 clock_wall_ns(const struct vm_clock *clock);

@@ -26,7 +26,8 @@
 struct vm;
 struct device;
 
-/* One option of a device; OPT_NUM takes decimal, 0x hex and k/m/g suffixes. */
+/* One option of a device; OPT_NUM takes what parse_u64 takes, OPT_BOOL what
+ * parse_bool does. A string is the device's until it is destroyed. */
 enum option_kind { OPT_NUM, OPT_BOOL, OPT_STR };
 
 struct device_option {
@@ -53,7 +54,8 @@ struct device_type {
 	int (*create)(struct device *dev, struct err *err);
 	void (*destroy)(struct device *dev); /* half-built is fine */
 	void (*reset)(struct device *dev);   /* as the RESET pin */
-	/* After regs were loaded: check them, rebuild host. -EINVAL refuses. */
+	/* After regs were loaded: check them all, then rebuild host. -EINVAL
+	 * refuses, and regs are as they were before. */
 	int (*loaded)(struct device *dev, struct err *err);
 	/* Before save / when the VM pauses; and the reverse. */
 	void (*quiesce)(struct device *dev);
@@ -78,13 +80,16 @@ const struct device_type *device_type_find(const char *name);
 const struct device_type *device_type_next(const struct device_type *prev);
 
 /*
- * Create a device of a type and add it to vm, which owns it. Returns NULL with
- * err set. `options` may be NULL.
+ * Create a device of a type, reset it and add it to vm, which owns it. Returns
+ * NULL with err set. `options` may be NULL. Every type takes "id=NAME" besides
+ * its own options; the default is the type's name and the first free number.
  */
 struct device *device_add(struct vm *vm, const char *type, const char *options,
 			  struct err *err);
-void device_destroy_all(struct vm *vm);
+void device_destroy_all(struct vm *vm); /* last created first */
 void device_reset_all(struct vm *vm);
+void device_quiesce_all(struct vm *vm);
+void device_resume_all(struct vm *vm);
 struct device *device_find(struct vm *vm, const char *id);
 
 /* Save / load of the regs group. Load refuses another version or size. */

@@ -2,8 +2,14 @@
 /*
  * The VM's one event loop: epoll with typed references, one switch. All host
  * events that are no vCPU's arrive here.
+ *
+ * Threads: loop_add and loop_mod from any thread. loop_del is called on the
+ * loop's own thread (a callback may remove itself or another one) or while the
+ * loop does not run; after it, ready() is not called again.
  */
 #pragma once
+
+#include <sys/epoll.h>
 
 #include "util/err.h"
 #include "util/types.h"
@@ -25,11 +31,16 @@ struct loop_fd {
 	void (*ready)(struct loop_fd *lfd, u32 events);
 };
 
+#define LOOP_BATCH 16
+
 struct loop {
 	int epoll_fd;
 	struct vm *vm;
 	struct loop_fd stop; /* eventfd */
 	struct loop_fd timer;
+	/* The events being served, [next..count) still to do. */
+	struct epoll_event batch[LOOP_BATCH];
+	int next, count;
 };
 
 int loop_init(struct loop *loop, struct vm *vm, struct err *err);
@@ -40,6 +51,7 @@ int loop_add(struct loop *loop, struct loop_fd *lfd, u32 events);
 int loop_mod(struct loop *loop, struct loop_fd *lfd, u32 events);
 void loop_del(struct loop *loop, struct loop_fd *lfd);
 
-/* Runs until loop_stop(), which may be called from any thread or signal. */
+/* Runs until loop_stop(), which may be called before it, and from any thread or
+ * signal handler. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);

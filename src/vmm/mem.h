@@ -59,7 +59,8 @@ struct guest_mem {
 int mem_init(struct guest_mem *mem, u64 ram_size, struct err *err);
 void mem_fini(struct guest_mem *mem);
 
-/* Regions present at the time of the call are announced at once. */
+/* Regions present at the time of the call are announced at once. Callbacks of
+ * a listener may be NULL. */
 void mem_listen(struct guest_mem *mem, struct mem_listener *l);
 void mem_unlisten(struct guest_mem *mem, struct mem_listener *l);
 

@@ -2,6 +2,10 @@
 /*
  * A vCPU: one host thread, one LAPIC, and a mailbox of events from others.
  * What its registers hold is the engine's.
+ *
+ * A thread is in one of three places: in engine->run(), asleep in a halt
+ * (`sleeping`), or waiting for the VM to run (`parked`). Signals other than
+ * faults are blocked; an engine that kicks by signal unblocks its own in run().
  */
 #pragma once
 
@@ -48,14 +52,17 @@ struct vcpu {
 
 	_Atomic u32 events; /* OR of enum vcpu_event; also the futex word */
 	_Atomic u32 sipi_vector;
-	_Atomic u32 parked; /* thread waits because the VM is not running */
-	_Atomic u64 halts;  /* times it slept in HLT */
+	_Atomic u32 sleeping; /* may be in futex_wait on `events` */
+	bool parked; /* waits because the VM is not running; by vm->lock */
+	_Atomic u64 halts; /* times it slept in HLT */
 };
 
 int vcpu_create(struct vm *vm, unsigned id, struct vcpu **out, struct err *err);
 void vcpu_destroy(struct vcpu *vcpu);
 /* Start the thread; it waits until the VM runs. */
 int vcpu_start(struct vcpu *vcpu, struct err *err);
+/* Make the thread of a stopped VM end, and wait for it. */
+void vcpu_join(struct vcpu *vcpu);
 /* Post events and make the vCPU look, halted or running. Any thread. */
 void vcpu_post(struct vcpu *vcpu, u32 events);
 static inline void vcpu_notify(struct vcpu *vcpu)

@@ -6,6 +6,10 @@
  * board adds devices and a loader fills memory, vm_start, vm_wait (runs the
  * event loop on the caller's thread), vm_destroy.
  *
+ * `state` leaves VM_DEAD never, and whoever moves it does so by compare and
+ * exchange, so that a stop from a vCPU or a device, which takes no lock but
+ * stop_lock (a leaf), cannot be lost to a pause or a start under way.
+ *
  * Lock order: vm > device > queue > interrupt chip > vcpu.
  */
 #pragma once
@@ -48,6 +52,9 @@ struct vm_config {
 	u64 ram_size; /* bytes */
 	unsigned cpus;
 	const struct cpu_policy *cpu; /* borrowed, outlives the VM */
+	/* From clock_probe(), as given to cpu_policy_init; tsc_khz 0: vm_create
+	 * probes. */
+	struct clock_source clock;
 };
 
 /* Where a console's bytes go; filled by cli before devices are added. */
@@ -81,6 +88,7 @@ struct vm {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* of state and of parked vCPUs */
 	_Atomic enum vm_state state;
+	pthread_mutex_t stop_lock;	 /* of the three below, until dead */
 	enum vm_stop_reason stop_reason; /* first one wins */
 	int stop_code;
 	char stop_message[256];
@@ -98,6 +106,10 @@ void vm_wait(struct vm *vm);
 void vm_stop(struct vm *vm, enum vm_stop_reason reason, int code,
 	     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-/* Returns when every vCPU is out of the guest and time stands still. */
+/*
+ * Returns when every vCPU is out of the guest, time stands still and devices
+ * are quiet. Any thread but a vCPU's, with no device lock held. -EINVAL from a
+ * state that has no such step, -ECANCELED if the VM stopped meanwhile.
+ */
 int vm_pause(struct vm *vm);
 int vm_resume(struct vm *vm);
