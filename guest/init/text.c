@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Strings, numbers and messages, without a C library; and the two functions
- * that a compiler calls on its own.
- */
+/* Strings, numbers and messages, without a C library. */
 #include "text.h"
 
 #include <asm/errno.h>
 
 #include "sys.h"
-
-void *memset(void *dst, int val, size_t len);
-void *memcpy(void *restrict dst, const void *restrict src, size_t len);
 
 void *memset(void *dst, int val, size_t len)
 {

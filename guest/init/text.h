@@ -19,3 +19,7 @@ bool text_number(const char *s, unsigned base, unsigned long max,
 
 /* "vireo: what: why" on standard error; why may be a negative errno. */
 void text_error(const char *what, long err);
+
+/* The two functions that a compiler calls on its own. */
+void *memset(void *dst, int val, size_t len);
+void *memcpy(void *restrict dst, const void *restrict src, size_t len);
