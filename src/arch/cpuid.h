@@ -7,6 +7,10 @@
  * Rules: vendor, family and model number are the host's. Allow-list: a bit or
  * leaf that is not named here reads zero. An instruction whose bit is clear is
  * #UD on bt. KVM paravirtual leaves are present on both engines.
+ *
+ * What a vendor's guests are told and the engine must therefore do: loading a
+ * null selector clears the segment's base on either vendor, and LFENCE is
+ * serializing.
  */
 #pragma once
 
@@ -65,6 +69,10 @@ enum cpu_feature {
 	FEAT_SSE4A,
 	FEAT_TSC_DEADLINE,
 	FEAT_X2APIC,
+	FEAT_TSC_ADJUST, /* MSR 0x3b */
+	FEAT_SPEC_CTRL,	 /* MSRs 0x48 (bit 0 may be set) and 0x49: no effect */
+	FEAT_ARCH_CAP,	 /* MSR 0x10a reads arch_capabilities */
+	FEAT_AUTOIBRS,	 /* EFER.AIBRSE may be set: no effect */
 	FEAT_COUNT,
 };
 
@@ -81,8 +89,9 @@ struct cpu_policy {
 	u32 version;
 	bool mitigations; /* tell the guest it is vulnerable (honest host) */
 	u64 features;	  /* BIT(enum cpu_feature) */
-	u64 xcr0_mask;	  /* what XSETBV may set */
-	u32 xsave_size;	  /* bytes for xcr0_mask, standard format */
+	u64 arch_capabilities; /* of MSR 0x10a, with FEAT_ARCH_CAP */
+	u64 xcr0_mask;	       /* what XSETBV may set */
+	u32 xsave_size;	       /* bytes for xcr0_mask, standard format */
 	u32 max_vcpus;
 	u64 tsc_khz;
 	u8 maxphyaddr;

@@ -14,6 +14,8 @@ enum platform {
 	PLAT_S5_TYPE = 5,	 /* SLP_TYP of S5 */
 	PLAT_IOAPIC_ID = 0,
 };
+/* The LAPIC timer counts guest nanoseconds (before its divider). */
+#define PLAT_LAPIC_TIMER_KHZ 1000000u
 #define PLAT_IOAPIC_BASE 0xfec00000u
 #define PLAT_LAPIC_BASE 0xfee00000u
 #define PLAT_ECAM_BASE 0xe0000000u /* 256 buses, 1 MiB each */

@@ -77,6 +77,7 @@ enum x86_flags {
 #define EFER_LMA BIT(10)
 #define EFER_NXE BIT(11)
 #define EFER_FFXSR BIT(14)
+#define EFER_AIBRSE BIT(21) /* [2] 3.1.7 */
 
 /* [1] 6.3.1, exceptions */
 enum x86_vector {
@@ -183,6 +184,23 @@ enum x86_msr {
 #define MSR_K7_HWCR 0xc0010015u
 #define MSR_AMD64_SYSCFG 0xc0010010u
 #define MSR_AMD64_DE_CFG 0xc0011029u
+
+/* MSR_ARCH_CAPABILITIES, [1] vol. 4 table 2-2 */
+#define ARCH_CAP_RDCL_NO BIT(0)
+#define ARCH_CAP_IBRS_ALL BIT(1)
+#define ARCH_CAP_SKIP_L1DFL_VMENTRY BIT(3)
+#define ARCH_CAP_SSB_NO BIT(4)
+#define ARCH_CAP_MDS_NO BIT(5)
+#define ARCH_CAP_IF_PSCHANGE_MC_NO BIT(6)
+#define ARCH_CAP_TAA_NO BIT(8)
+#define ARCH_CAP_SBDR_SSDP_NO BIT(13)
+#define ARCH_CAP_FBSDP_NO BIT(14)
+#define ARCH_CAP_PSDP_NO BIT(15)
+#define ARCH_CAP_BHI_NO BIT(20)
+#define ARCH_CAP_PBRSB_NO BIT(24)
+#define ARCH_CAP_GDS_NO BIT(26)
+#define ARCH_CAP_RFDS_NO BIT(27)
+#define ARCH_CAP_ITS_NO BIT(62) /* set by hypervisors only */
 
 #define APIC_BASE_BSP BIT(8)
 #define APIC_BASE_EXTD BIT(10)
