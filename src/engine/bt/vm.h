@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine's VM-wide half: guest RAM as host addresses, which lines of it
+ * hold decoded code, the blocks, and the exclusive section.
+ */
+#pragma once
+
+#include "engine/bt/bt.h"
+#include "vmm/vm.h"
+
+/* Reserved for blocks, touched as used; two halves take turns (block.c). */
+#define BT_ARENA_SIZE MIB(64)
+#define BT_HASH_SIZE 65536
+
+/* One RAM region as seen by the walker and the TLB. */
+struct bt_ram {
+	gpa_t gpa;
+	u64 len;
+	u8 *hva;
+	u64 *lines; /* per page: bit per 64-byte line that holds code */
+	u32 rights;
+};
+
+struct bt_stubs;
+
+struct bt_vm {
+	struct vm *vm;
+	struct mem_listener listener;
+	struct bt_ram ram[MEM_MAX_REGIONS];
+	unsigned ram_count;
+
+	/* Exclusive section; see sync.c. */
+	_Atomic u32 exclusive;	    /* 0 free, 1 held, 2 held with waiters */
+	_Atomic u32 exclusive_want; /* vCPUs must stop at the next boundary */
+	struct bt_cpu *exclusive_owner;
+	unsigned exclusive_depth;
+
+	/* Blocks; all below under code_lock. */
+	_Atomic u32 code_lock;
+	struct bt_block **hash; /* by physical address and code size */
+	u8 *arena;
+	u64 arena_used;
+	unsigned arena_half;
+	u32 epoch; /* flushes so far */
+	struct bt_stubs *stubs;
+
+	_Atomic u64 pv_wall_version;
+};
+
+static inline struct bt_vm *bt_vm(struct vm *vm)
+{
+	return vm->engine_vm;
+}
+
+/* The RAM region of pa, or NULL. */
+const struct bt_ram *bt_ram_find(const struct bt_vm *bvm, gpa_t pa);
+
+/* Small locks that touch no SIMD register; not recursive. */
+void bt_lock(_Atomic u32 *lock);
+void bt_unlock(_Atomic u32 *lock);
+
+/* block.c: code in [pa, pa+len) changed (len within a page); the caller is in
+ * the exclusive section or knows that nobody runs. */
+void bt_code_written(struct bt_vm *bvm, struct bt_cpu *self, gpa_t pa,
+		     unsigned len);
+void bt_code_flush(struct bt_vm *bvm);
+/* The block at the vCPU's RIP; decodes it if need be; raises fetch faults. */
+struct bt_block *bt_block_lookup(struct bt_cpu *c);
+
+/* tlb.c: drop every vCPU's write entries of a page that now holds code. */
+void bt_tlb_protect_page(struct bt_vm *bvm, const u8 *hva);
+/* Translate for a fetch; raises. */
+gpa_t bt_translate_fetch(struct bt_cpu *c, gva_t va);
