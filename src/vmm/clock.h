@@ -52,6 +52,7 @@ void clock_pause(struct vm_clock *clock);
 
 u64 clock_tsc(const struct vm_clock *clock); /* guest TSC now */
 u64 clock_ns(const struct vm_clock *clock);  /* guest ns now */
+/* Both saturate: before the base reads as the base, too far as UINT64_MAX. */
 u64 clock_tsc_to_ns(const struct vm_clock *clock, u64 tsc);
 /* The first TSC value whose clock_tsc_to_ns() is ns or more. */
 u64 clock_ns_to_tsc(const struct vm_clock *clock, u64 ns);

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vCPU threads.
+ *
+ * Theory of operation. `events` is a mailbox and, while the vCPU is halted,
+ * the futex word its thread sleeps on. The one race is between a thread about
+ * to sleep and one that posts:
+ *
+ *     sleeper                        poster
+ *     sleeping = 1                   events |= bits
+ *     futex_wait(events == 0)        if (sleeping) futex_wake
+ *
+ * Each side writes one word and then reads the other's, so both writes are
+ * sequentially consistent: at least one side sees the other's. If the poster
+ * reads sleeping == 0, the sleeper's later look at `events` (the kernel's, in
+ * futex_wait, under its own lock) finds the bits and does not sleep. The wake
+ * call is thus saved whenever nobody sleeps, which is nearly always.
+ *
+ * The same order makes kick unnecessary for a sleeper, and harmless.
+ */
+#include "vmm/vcpu.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "engine/engine.h"
+#include "vmm/trace.h"
+#include "vmm/vm.h"
+
+/* ------------------------------------------------------------------------- */
+/* Mailbox */
+
+static void futex_wait_zero(_Atomic u32 *word)
+{
+	/* Returns at once if *word is not 0; EINTR and spurious wakes are the
+	 * caller's loop's business. */
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+}
+
+static void futex_wake(_Atomic u32 *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void vcpu_post(struct vcpu *vcpu, u32 events)
+{
+	u32 before = atomic_fetch_or(&vcpu->events, events);
+
+	/* All of them are already waiting, so whoever posted them first kicks,
+	 * or has; and the taker, who takes them after our write, sees what the
+	 * caller stored before it. */
+	if ((before & events) == events)
+		return;
+	vcpu->vm->engine->kick(vcpu);
+	if (atomic_load(&vcpu->sleeping))
+		futex_wake(&vcpu->events);
+}
+
+/* HLT or wait-for-SIPI: until someone posts. */
+static void vcpu_halt(struct vcpu *vcpu)
+{
+	if (atomic_load(&vcpu->events))
+		return;
+	trace(TRACE_VCPU, "halt");
+	atomic_fetch_add_explicit(&vcpu->halts, 1, memory_order_relaxed);
+	atomic_store(&vcpu->sleeping, 1);
+	while (!atomic_load(&vcpu->events))
+		futex_wait_zero(&vcpu->events);
+	atomic_store(&vcpu->sleeping, 0);
+	trace(TRACE_VCPU, "wake, events %#x", atomic_load(&vcpu->events));
+}
+
+/* ------------------------------------------------------------------------- */
+/* The thread */
+
+/* Wait until the VM runs. False: it never will again. */
+static bool vcpu_may_run(struct vcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+	enum vm_state state = atomic_load(&vm->state);
+
+	if (likely(state == VM_RUNNING))
+		return true;
+	pthread_mutex_lock(&vm->lock);
+	vcpu->parked = true;
+	pthread_cond_broadcast(&vm->changed);
+	while ((state = atomic_load(&vm->state)) != VM_RUNNING &&
+	       state != VM_DEAD)
+		pthread_cond_wait(&vm->changed, &vm->lock);
+	/* A dead VM's vCPU stays parked: it will not enter the guest again. */
+	vcpu->parked = state == VM_DEAD;
+	pthread_mutex_unlock(&vm->lock);
+	return state == VM_RUNNING;
+}
+
+/*
+ * The exit loop. What a guest does with devices is handled inside run(); what
+ * comes out here is rare.
+ */
+static void vcpu_loop(struct vcpu *vcpu)
+{
+	struct vm *vm = vcpu->vm;
+	struct vcpu_exit exit;
+
+	while (vcpu_may_run(vcpu)) {
+		vm->engine->run(vcpu, &exit);
+		switch (exit.kind) {
+		case VCPU_EXIT_KICK:
+			/* Whoever kicked changed the VM's state before it. */
+			atomic_fetch_and(&vcpu->events, ~(u32)VCPU_EV_KICK);
+			break;
+		case VCPU_EXIT_HALT:
+			vcpu_halt(vcpu);
+			break;
+		case VCPU_EXIT_SHUTDOWN:
+			vm_stop(vm, VM_STOP_TRIPLE_FAULT, 0, "vcpu%u: %s",
+				vcpu->id, exit.message);
+			break;
+		case VCPU_EXIT_DEBUG:
+			vm_stop(vm, VM_STOP_FAIL, 0,
+				"vcpu%u: debug stop at rip %#llx, but no "
+				"debugger",
+				vcpu->id, (unsigned long long)exit.rip);
+			break;
+		case VCPU_EXIT_FAIL:
+			vm_stop(vm, VM_STOP_FAIL, 0, "vcpu%u: %s", vcpu->id,
+				exit.message);
+			break;
+		}
+	}
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct vcpu *vcpu = arg;
+	char name[16];
+
+	snprintf(name, sizeof(name), "vcpu%u", vcpu->id);
+	pthread_setname_np(pthread_self(), name);
+	vcpu_loop(vcpu);
+	return NULL;
+}
+
+/* Signals are the loop thread's; a synchronous fault is handled where it is. */
+static void vcpu_signal_mask(sigset_t *mask)
+{
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+
+	sigfillset(mask);
+	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++)
+		sigdelset(mask, faults[i]);
+}
+
+int vcpu_start(struct vcpu *vcpu, struct err *err)
+{
+	sigset_t mask, before;
+	int ret;
+
+	/* The thread inherits the mask: no signal finds it without. */
+	vcpu_signal_mask(&mask);
+	pthread_sigmask(SIG_SETMASK, &mask, &before);
+	ret = pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (ret)
+		return err_set(err, -ret, "cannot start vcpu%u: %s", vcpu->id,
+			       strerror(ret));
+	vcpu->started = true;
+	return 0;
+}
+
+void vcpu_join(struct vcpu *vcpu)
+{
+	if (!vcpu->started)
+		return;
+	vcpu_post(vcpu, VCPU_EV_KICK);
+	pthread_join(vcpu->thread, NULL);
+	vcpu->started = false;
+}
+
+/* ------------------------------------------------------------------------- */
+
+int vcpu_create(struct vm *vm, unsigned id, struct vcpu **out, struct err *err)
+{
+	struct vcpu *vcpu = calloc(1, sizeof(*vcpu));
+	int ret;
+
+	if (!vcpu)
+		return err_set(err, -ENOMEM, "out of memory");
+	vcpu->vm = vm;
+	vcpu->id = id;
+	ret = lapic_init(&vcpu->lapic, vcpu);
+	if (ret) {
+		free(vcpu);
+		return err_set(err, ret, "cannot create vcpu%u's APIC: %s", id,
+			       strerror(-ret));
+	}
+	ret = vm->engine->vcpu_create(vcpu, err);
+	if (ret) {
+		lapic_fini(&vcpu->lapic);
+		free(vcpu);
+		return err_set(err, ret, "cannot create vcpu%u: %s", id,
+			       strerror(-ret));
+	}
+	*out = vcpu;
+	return 0;
+}
+
+void vcpu_destroy(struct vcpu *vcpu)
+{
+	if (!vcpu)
+		return;
+	vcpu->vm->engine->vcpu_destroy(vcpu);
+	lapic_fini(&vcpu->lapic);
+	free(vcpu);
+}
