@@ -41,9 +41,13 @@ struct irq_router {
 	void *engine_vm;
 };
 
+/* A line that leads nowhere (2, the cascade, or none there) is unconnected. */
 struct irq_line irq_line(struct irq_router *router, unsigned gsi);
 void irq_set(struct irq_line line, bool level);
-/* Edge: raise and lower. */
+/*
+ * One edge for an edge-triggered pin: lower and raise. The line stays high, as
+ * an 8259 drops a request whose line falls before the CPU acknowledges it.
+ */
 void irq_pulse(struct irq_line line);
 
 /* ExtINT, called by the engine for the vCPU whose LINT0 accepts it. */

@@ -6,11 +6,21 @@
  *             [2] AMD APM vol. 2 chapter 16.
  *
  * Threads: registers are read and written by the owning vCPU's thread only.
- * IRR bits arrive from any thread, atomically; whoever sets one calls
- * vcpu_notify(), so that a running or halted vCPU looks.
+ * What others may touch is atomic:
+ *   irr, tmr   a message's vector and trigger mode; whoever newly sets an IRR
+ *              bit calls vcpu_notify(), so that a running or halted vCPU looks
+ *   mail       local events (timer expiry, LINT pins, a received bad vector)
+ *              that need registers to act on; the owner takes them in
+ *              lapic_pending() and before it reads a register
+ *   route      what senders need to know of this LAPIC, published by the owner
+ *              whenever a register that matters to them changes
+ * The timer callback (event loop) only mails and posts VCPU_EV_TIMER; the owner
+ * then looks at the clock, sets the IRR bit and arms the next period. An engine
+ * therefore calls lapic_pending() for VCPU_EV_TIMER as for VCPU_EV_INTR.
  */
 #pragma once
 
+#include "arch/x86.h"
 #include "util/types.h"
 #include "vmm/timer.h"
 
@@ -27,8 +37,9 @@ enum lapic_delivery { /* [1] table 11-3, ICR and LVT bits 10:8 */
 		      LAPIC_EXTINT = 7,
 };
 
+/* In the order of their registers from 0x320. There is no CMCI entry, as
+ * MCG_CAP offers none. */
 enum lapic_lvt {
-	LVT_CMCI,
 	LVT_TIMER,
 	LVT_THERMAL,
 	LVT_PERF,
@@ -43,26 +54,48 @@ struct lapic_regs {
 	u64 apic_base;	  /* IA32_APIC_BASE: base, EXTD (x2APIC), EN, BSP */
 	u64 tsc_deadline; /* IA32_TSC_DEADLINE, 0: disarmed */
 	u32 id;		  /* xAPIC: bits 31:24; x2APIC: all */
-	u32 ldr, dfr, svr, tpr, esr, esr_pending;
+	u32 ldr, dfr, svr, tpr;
+	u32 esr;	 /* as the last write latched it */
+	u32 esr_pending; /* seen since */
 	u32 icr_lo, icr_hi;
 	u32 lvt[LVT_COUNT];
 	u32 timer_icr, timer_dcr;
+	u32 timer_running;  /* the current count is not zero */
 	u64 timer_start_ns; /* guest ns when the current count began */
-	u32 isr[8], tmr[8];
-	_Atomic u32 irr[8];
+	u32 isr[8];
+	_Atomic u32 tmr[8], irr[8];
 };
 
 struct lapic {
 	struct lapic_regs regs;
 	struct vcpu *vcpu;
 	struct timer timer;
-	_Atomic u32 timer_due; /* set by the timer, consumed by the vCPU */
+	_Atomic u32 mail;	  /* BIT(enum lapic_lvt), LAPIC_MAIL_* */
+	_Atomic u64 route;	  /* LAPIC_ROUTE_*, logical ID in 31:0 */
+	_Atomic u64 smis_ignored; /* no SMM: counted, dropped */
 };
 
 int lapic_init(struct lapic *lapic, struct vcpu *vcpu);
 void lapic_fini(struct lapic *lapic);
 /* RESET (init: false) or INIT (init: true, APIC base and ID stay). */
 void lapic_reset(struct lapic *lapic, bool init);
+/* After regs were filled from a saved state: rebuild everything else. */
+void lapic_loaded(struct lapic *lapic);
+/*
+ * What firmware leaves behind (virtual wire mode, MP specification 3.6.2.2):
+ * enabled, the 8259 on the BSP's LINT0, NMI on LINT1. For boards that start a
+ * kernel without firmware.
+ */
+void lapic_virtual_wire(struct lapic *lapic);
+
+/* True where gpa is in this vCPU's register page (xAPIC mode only). */
+static inline bool lapic_mmio_covers(const struct lapic *lapic, gpa_t gpa)
+{
+	u64 base = lapic->regs.apic_base;
+
+	return ((gpa ^ base) & ~0xfffull) == 0 &&
+	       (base & (APIC_BASE_EN | APIC_BASE_EXTD)) == APIC_BASE_EN;
+}
 
 /* The 4 KiB page at APIC_BASE; 32-bit registers at 16-byte steps. */
 u32 lapic_mmio_read(struct lapic *lapic, u32 off);
@@ -82,9 +115,20 @@ void lapic_set_cr8(struct lapic *lapic, u8 cr8);
 int lapic_pending(struct lapic *lapic);
 /* IRR -> ISR of the vector lapic_pending() returned. */
 void lapic_ack(struct lapic *lapic, u8 vector);
+/* The end of the interrupt in service, by register, MSR or PV EOI. */
 void lapic_eoi(struct lapic *lapic);
+/*
+ * True where the EOI of the interrupt in service may be told late, as PV EOI
+ * does: it is edge-triggered and nothing else waits.
+ */
+bool lapic_eoi_may_wait(const struct lapic *lapic);
 /* LINT0 in ExtINT mode, or the APIC disabled: the 8259 reaches this vCPU. */
 bool lapic_accepts_extint(const struct lapic *lapic);
+
+/* A local interrupt source pulses: LINT pins, PMU, thermal. Any thread. */
+void lapic_raise_local(struct lapic *lapic, enum lapic_lvt source);
+/* The 8259's INTR went up; it is wired to every LAPIC's LINT0. Any thread. */
+void lapic_extint_raised(struct vm *vm);
 
 /* A message on the APIC bus: IPI, IOAPIC or MSI. Any thread. */
 struct lapic_msg {
