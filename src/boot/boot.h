@@ -32,6 +32,7 @@ struct boot_config {
 	struct boot_file initrd_tail;
 	const char *cmdline;
 	gpa_t acpi_rsdp; /* 0: none */
+	bool kaslr;	 /* place Linux at random, where it can be moved */
 };
 
 int boot_load(struct guest_mem *mem, const struct boot_config *config,
@@ -52,10 +53,11 @@ unsigned boot_e820(const struct guest_mem *mem,
 /* Guest-physical layout below 1 MiB, shared by the loaders. */
 enum boot_layout {
 	BOOT_GDT = 0x500,
-	BOOT_START_INFO = 0x6000,  /* PVH / multiboot info and its lists */
-	BOOT_ZERO_PAGE = 0x7000,   /* Linux boot_params */
-	BOOT_PAGE_TABLES = 0x9000, /* identity map of the first 4 GiB: 6 pages */
-	BOOT_CMDLINE = 0x20000,	   /* up to 64 KiB */
+	BOOT_START_INFO = 0x6000, /* PVH / multiboot info and its lists */
+	BOOT_ZERO_PAGE = 0x7000,  /* Linux boot_params */
+	BOOT_PAGE_TABLES =
+		0x9000,		/* identity map of the first 4 GiB: 6 pages */
+	BOOT_CMDLINE = 0x20000, /* up to 64 KiB */
 	BOOT_STACK = 0x8ff0,
 	BOOT_ACPI = 0xe0000, /* RSDP here, tables behind, up to 0xfffff */
 	BOOT_ACPI_SIZE = 0x20000,
