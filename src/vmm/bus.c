@@ -147,16 +147,17 @@ int bus_add(struct bus *bus, const struct bus_region *region, struct err *err)
 	return ret;
 }
 
-/* Publish the map without entry `at`. Shrinks in place if memory is out. */
+/* Publish the map without entry `at`; without memory, with it struck out. */
 static void bus_drop(struct bus *bus, enum bus_space space, unsigned at)
 {
 	struct bus_map *old = atomic_load(&bus->map[space]);
 	struct bus_map *map = map_alloc(old->count - 1);
 
 	if (!map) {
-		/* The entry stays, but answers nobody any more. */
 		old->regions[at].read = NULL;
 		old->regions[at].write = NULL;
+		old->regions[at].dev = NULL;
+		old->regions[at].name = "removed";
 		return;
 	}
 	memcpy(map->regions, old->regions, at * sizeof(map->regions[0]));
@@ -184,9 +185,7 @@ static bool bus_drop_one(struct bus *bus, enum bus_space space,
 	const struct bus_map *map = atomic_load(&bus->map[space]);
 
 	for (unsigned i = 0; map && i < map->count; i++) {
-		const struct bus_region *r = &map->regions[i];
-
-		if (r->dev == dev && (r->read || r->write)) {
+		if (map->regions[i].dev == dev) {
 			bus_drop(bus, space, i);
 			return true;
 		}
@@ -197,7 +196,7 @@ static bool bus_drop_one(struct bus *bus, enum bus_space space,
 void bus_remove_owner(struct bus *bus, const struct device *dev)
 {
 	pthread_mutex_lock(&bus->lock);
-	for (enum bus_space space = 0; space < BUS_SPACES; space++)
+	for (unsigned space = 0; space < BUS_SPACES; space++)
 		while (bus_drop_one(bus, space, dev))
 			;
 	pthread_mutex_unlock(&bus->lock);
