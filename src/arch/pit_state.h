@@ -13,7 +13,7 @@
 enum pit_phase {
 	PIT_WAITING,  /* for a count, or in modes 1 and 5 for a trigger */
 	PIT_COUNTING, /* since load_tick */
-	PIT_STOPPED,  /* by the gate, `elapsed` ticks after the load */
+	PIT_STOPPED,  /* by the gate */
 };
 
 enum pit_latch_state { /* what a read of the counter's port gives next */
@@ -25,7 +25,7 @@ enum pit_latch_state { /* what a read of the counter's port gives next */
 
 struct pit_channel_state {
 	u64 load_tick;	 /* the counter takes `period`; may be in the future */
-	u64 elapsed;	 /* while stopped */
+	u64 elapsed;	 /* ticks since load_tick, while it does not count */
 	u64 switch_tick; /* when a waiting `reload` becomes `period` */
 	u32 period;	 /* ticks, 1..65536 */
 	u32 reload;	 /* last count written, 0: none since the mode */
