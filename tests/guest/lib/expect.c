@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Checks, pages, options, and what happens around main().
+ *
+ * References:
+ * [1] Multiboot Specification 0.6.96, 3.3: boot information
+ */
+#include "expect.h"
+
+#include "fault.h"
+#include "print.h"
+#include "segment.h"
+#include "x86.h"
+
+enum { MULTIBOOT_MAGIC = 0x2badb002, INFO_CMDLINE = 4, PAGE = 4096 };
+
+/* [1] 3.3, the part that is used. */
+struct boot_info {
+	u32 flags, mem_lower, mem_upper, boot_device, cmdline;
+};
+
+extern u32 multiboot_magic, multiboot_info;
+extern u8 image_end[];
+
+static unsigned checks, failures;
+static ulong next_page;
+
+bool expect_at(bool fine, const char *text, const char *file, int line)
+{
+	checks++;
+	if (!fine) {
+		failures++;
+		print("FAIL %s:%d: %s\n", file, line, text);
+	}
+	return fine;
+}
+
+bool expect_eq_at(u64 got, u64 want, const char *text, const char *file,
+		  int line)
+{
+	checks++;
+	if (got == want)
+		return true;
+	failures++;
+	print("FAIL %s:%d: %s is %llx, not %llx\n", file, line, text,
+	      (unsigned long long)got, (unsigned long long)want);
+	return false;
+}
+
+void skip(const char *what)
+{
+	print("skip: %s\n", what);
+}
+
+static const char *match(const char *s, const char *name)
+{
+	while (*name) {
+		if (*s++ != *name++)
+			return NULL;
+	}
+	return *s == '=' ? s + 1 : NULL;
+}
+
+ulong option_number(const char *name, ulong val)
+{
+	const struct boot_info *info = (void *)(ulong)multiboot_info;
+	const char *s;
+
+	if (!(info->flags & INFO_CMDLINE))
+		return val;
+	for (s = (const char *)(ulong)info->cmdline; *s; s++) {
+		const char *digits = match(s, name);
+
+		if (!digits)
+			continue;
+		for (val = 0; *digits >= '0' && *digits <= '9'; digits++)
+			val = val * 10 + (ulong)(*digits - '0');
+		break;
+	}
+	return val;
+}
+
+void *pages_alloc(unsigned count)
+{
+	u64 *page;
+
+	if (!next_page)
+		next_page = ((ulong)image_end + PAGE - 1) & -(ulong)PAGE;
+	page = (u64 *)next_page;
+	next_page += count * PAGE;
+	for (unsigned i = 0; i < count * PAGE / sizeof(*page); i++)
+		page[i] = 0;
+	return page;
+}
+
+void *page_alloc(void)
+{
+	return pages_alloc(1);
+}
+
+void lib_start(void)
+{
+	segments_load();
+	faults_load();
+	expect_eq(multiboot_magic, MULTIBOOT_MAGIC);
+	main();
+	print("%u checks, %u failures\n", checks, failures);
+	guest_exit(failures ? 1 : 0);
+}
