@@ -3,6 +3,7 @@
 #include "chips/ignored.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "vmm/device.h"
 #include "vmm/vm.h"
@@ -10,9 +11,7 @@
 int ignored_add(struct device *dev, const struct ignored_port *table,
 		struct err *err)
 {
-	int ret = 0;
-
-	for (; table->count && !ret; table++) {
+	for (; table->count; table++) {
 		const struct bus_region region = {
 			.name = table->reason,
 			.space = BUS_PIO,
@@ -21,10 +20,13 @@ int ignored_add(struct device *dev, const struct ignored_port *table,
 			.widths = BUS_W1 | BUS_W2 | BUS_W4,
 			.dev = dev,
 		};
+		int ret = bus_add(&dev->vm->bus, &region, NULL);
 
-		ret = bus_add(&dev->vm->bus, &region, err);
+		if (ret && ret != -EEXIST)
+			return err_set(err, ret, "%s: %s: %s", dev->id,
+				       table->reason, strerror(-ret));
 	}
-	return ret;
+	return 0;
 }
 
 static const struct device_type ignored_type = {

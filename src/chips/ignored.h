@@ -17,6 +17,9 @@ struct ignored_port {
 	const char *reason; /* what a PC has there, who looks */
 };
 
-/* Add a table, which stays the caller's, to a device of type "ignored". */
+/*
+ * Add a table, which stays the caller's, to a device of type "ignored". Ranges
+ * that another device has are passed over, so this comes last.
+ */
 int ignored_add(struct device *dev, const struct ignored_port *table,
 		struct err *err);
