@@ -171,12 +171,21 @@ enum bt_mmu {
  * the next: `pa2`). Immutable but for `valid`, which is cleared when the guest
  * writes to the code; memory is reclaimed only by a flush of everything.
  */
+struct bt_block;
+
+/* A block in the list of a page it has code in. */
+struct bt_page_link {
+	gpa_t page;
+	struct bt_block *block;
+	struct bt_page_link *next;
+};
+
 struct bt_block {
 	u64 pa;	 /* of the first byte */
 	u64 pa2; /* page the last instruction runs into, 0: none */
 	struct bt_block *hash_next;
-	struct bt_block *page_next; /* others of this page */
-	u8 valid;
+	struct bt_page_link link; /* a second one is allocated with pa2 */
+	_Atomic u8 valid;
 	u8 code;   /* enum bt_width */
 	u16 count; /* instructions */
 	u16 bytes;
@@ -184,10 +193,11 @@ struct bt_block {
 	struct bt_insn insn[];
 };
 
+/* Where a linear address was last found to lead, checked inline (exec.c). */
 #define BT_JUMP_ENTRIES 4096
 struct bt_jump {
-	u64 rip;
-	u64 context; /* bt_cpu.context with the ASID of rip's half */
+	u64 lin;
+	u64 context; /* code size, CPL, ASID of lin's half, jump_gen */
 	struct bt_block *block;
 	u64 reserved;
 };
@@ -226,11 +236,10 @@ struct bt_cpu {
 	u64 lin_mask;	    /* ~0 in 64-bit code, else 32 bits */
 	u64 stack_mask;	    /* of RSP as address, by SS.B and mode */
 	u64 ip_mask;	    /* of RIP, by code size */
-	u64 context;	    /* code size, CPL, paging: what a jump entry's
-			       translation depends on */
 	u64 retired;	    /* instructions */
 
 	struct bt_block *block; /* that runs */
+	u64 block_ip;		/* RIP of its first instruction */
 	struct bt_vm *bvm;
 	struct vcpu *vcpu;
 	const struct cpu_policy *policy;
@@ -266,7 +275,17 @@ struct bt_cpu {
 	u64 jmp[8]; /* bt_setjmp */
 	struct vcpu_exit *exit;
 	_Atomic u32 running; /* executing guest code (sync.c) */
-	u32 seen_epoch;
+	u32 seen_epoch;	     /* bt_vm.epoch at the last block boundary */
+
+	/* TLB bookkeeping (tlb.c). */
+	u32 next_asid;
+	u32 jump_gen;	     /* part of a jump entry's context */
+	bool high_nonglobal; /* the high half holds entries without G */
+	u64 large_slots[8];  /* PML4 slots with a large page in the TLB */
+	struct {	     /* a read-modify-write's slow case */
+		gpa_t pa[2];
+		unsigned first; /* bytes in pa[0]'s page */
+	} rmw;
 
 	/* Counters for --stats. */
 	u64 stat_faults[32], stat_interrupts, stat_tlb_miss, stat_decoded;
@@ -386,10 +405,15 @@ void bt_deliver(struct bt_cpu *c, u8 vector, bool soft, bool has_error,
 /* sync.c */
 void bt_enter(struct bt_cpu *c); /* outside -> guest; waits if need be */
 void bt_leave(struct bt_cpu *c); /* guest -> outside; saves a live FPU */
-void bt_exclusive_begin(struct bt_cpu *c);
-void bt_exclusive_end(struct bt_cpu *c);
+/* c: the calling vCPU, NULL for any other thread. Nests. */
+void bt_exclusive_begin(struct bt_vm *bvm, struct bt_cpu *c);
+void bt_exclusive_end(struct bt_vm *bvm, struct bt_cpu *c);
+
+/* Outside of everything at a block boundary; keeps the FPU live. */
+void bt_park(struct bt_cpu *c);
 
 /* tlb.c */
-void bt_tlb_flush(struct bt_cpu *c);	       /* all, global too */
+extern struct bt_tlb bt_empty_tlb;   /* misses always: every access is slow */
+void bt_tlb_flush(struct bt_cpu *c); /* all, global too */
 void bt_tlb_flush_nonglobal(struct bt_cpu *c); /* as a CR3 write */
 void bt_tlb_flush_page(struct bt_cpu *c, gva_t va);

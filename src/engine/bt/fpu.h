@@ -39,5 +39,7 @@ static inline void bt_fpu_save(struct bt_cpu *c)
 struct bt_parts;
 bool bt_stub_attach(struct bt_cpu *c, const struct bt_parts *parts,
 		    struct bt_insn *insn);
+int bt_stub_init(struct bt_vm *bvm, struct err *err);
+void bt_stub_fini(struct bt_vm *bvm);
 /* All stubs die; called inside a flush of all blocks, under exclusion. */
 void bt_stub_flush(struct bt_vm *bvm);

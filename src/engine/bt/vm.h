@@ -38,13 +38,12 @@ struct bt_vm {
 	/* Blocks; all below under code_lock. */
 	_Atomic u32 code_lock;
 	struct bt_block **hash; /* by physical address and code size */
+	struct bt_page_link **page_hash;
 	u8 *arena;
 	u64 arena_used;
 	unsigned arena_half;
 	u32 epoch; /* flushes so far */
 	struct bt_stubs *stubs;
-
-	_Atomic u64 pv_wall_version;
 };
 
 static inline struct bt_vm *bt_vm(struct vm *vm)
@@ -63,9 +62,15 @@ void bt_unlock(_Atomic u32 *lock);
  * the exclusive section or knows that nobody runs. */
 void bt_code_written(struct bt_vm *bvm, struct bt_cpu *self, gpa_t pa,
 		     unsigned len);
-void bt_code_flush(struct bt_vm *bvm);
-/* The block at the vCPU's RIP; decodes it if need be; raises fetch faults. */
-struct bt_block *bt_block_lookup(struct bt_cpu *c);
+int bt_code_init(struct bt_vm *bvm, struct err *err);
+void bt_code_fini(struct bt_vm *bvm);
+/* The block at linear address `lin`; decodes it if need be; raises. */
+struct bt_block *bt_block_lookup(struct bt_cpu *c, gva_t lin);
+/*
+ * Decode the one instruction at the vCPU's RIP into `insn` without keeping
+ * it: where CS's limit cuts a block short. Raises fetch faults and #GP(0).
+ */
+void bt_decode_one(struct bt_cpu *c, struct bt_insn *insn);
 
 /* tlb.c: drop every vCPU's write entries of a page that now holds code. */
 void bt_tlb_protect_page(struct bt_vm *bvm, const u8 *hva);

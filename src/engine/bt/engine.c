@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The software engine behind engine.h: creation, destruction, kicks, counters.
+ */
+#include "engine/engine.h"
+
+#include "engine/bt/exec.h"
+#include "engine/bt/fpu.h"
+#include "engine/bt/sys.h"
+#include "engine/bt/vm.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/* ---- guest RAM --------------------------------------------------------- */
+
+static void *reserve(u64 len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static u64 lines_bytes(u64 len)
+{
+	return align_up((len >> 12) * sizeof(u64), 4096);
+}
+
+/* Before the first vCPU runs (DESIGN: a map is published, never edited). */
+static void region_add(struct mem_listener *l, const struct mem_region *r)
+{
+	struct bt_vm *bvm = container_of(l, struct bt_vm, listener);
+	struct bt_ram *ram;
+
+	if (bvm->ram_count == ARRAY_SIZE(bvm->ram))
+		return;
+	ram = &bvm->ram[bvm->ram_count];
+	ram->gpa = r->gpa;
+	ram->len = r->len;
+	ram->hva = r->hva;
+	ram->rights = r->rights;
+	ram->lines = reserve(lines_bytes(r->len));
+	if (ram->lines)
+		bvm->ram_count++;
+}
+
+static void region_remove(struct mem_listener *l, const struct mem_region *r)
+{
+	struct bt_vm *bvm = container_of(l, struct bt_vm, listener);
+
+	for (unsigned k = 0; k < bvm->ram_count; k++)
+		if (bvm->ram[k].gpa == r->gpa) {
+			munmap(bvm->ram[k].lines, lines_bytes(r->len));
+			bvm->ram[k] = bvm->ram[--bvm->ram_count];
+			return;
+		}
+}
+
+/* Bytes written by a device: translations of them die before it goes on. */
+static void region_written(struct mem_listener *l, gpa_t gpa, u64 len)
+{
+	struct bt_vm *bvm = container_of(l, struct bt_vm, listener);
+	const struct bt_ram *ram = bt_ram_find(bvm, gpa);
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	while (ram && len) {
+		u64 part = min_u64(len, 4096 - (gpa & 0xfff));
+
+		if (gpa - ram->gpa < ram->len &&
+		    ram->lines[(gpa - ram->gpa) >> 12]) {
+			bt_exclusive_begin(bvm, NULL);
+			bt_code_written(bvm, NULL, gpa, (unsigned)part);
+			bt_exclusive_end(bvm, NULL);
+		}
+		gpa += part;
+		len -= part;
+	}
+}
+
+/* ---- VM ---------------------------------------------------------------- */
+
+static int probe(struct err *err)
+{
+	/* LAHF in 64-bit code and x86-64-v2 are what operations stand on. */
+	if (!__builtin_cpu_supports("sse4.2") ||
+	    !__builtin_cpu_supports("popcnt"))
+		return err_set(err, -ENOTSUP,
+			       "this CPU is older than x86-64-v2; the bt "
+			       "engine needs SSE4.2 and POPCNT");
+	return 0;
+}
+
+static void vm_fini(struct vm *vm)
+{
+	struct bt_vm *bvm = vm->engine_vm;
+
+	if (!bvm)
+		return;
+	mem_unlisten(&vm->mem, &bvm->listener);
+	bt_stub_fini(bvm);
+	bt_code_fini(bvm);
+	free(bvm);
+	vm->engine_vm = NULL;
+}
+
+static int vm_init(struct vm *vm, struct err *err)
+{
+	struct bt_vm *bvm = calloc(1, sizeof(*bvm));
+	int ret;
+
+	if (!bvm)
+		return err_set(err, -ENOMEM, "out of memory");
+	vm->engine_vm = bvm;
+	bvm->vm = vm;
+	bvm->listener.add = region_add;
+	bvm->listener.remove = region_remove;
+	bvm->listener.written = region_written;
+	mem_listen(&vm->mem, &bvm->listener);
+	ret = bt_code_init(bvm, err);
+	if (!ret)
+		ret = bt_stub_init(bvm, err);
+	if (ret)
+		vm_fini(vm);
+	return ret;
+}
+
+/* ---- vCPU -------------------------------------------------------------- */
+
+static u64 cpu_bytes(void)
+{
+	return align_up(sizeof(struct bt_cpu), 4096);
+}
+
+static void cpu_fini(struct vcpu *vcpu)
+{
+	struct bt_cpu *c = vcpu->engine;
+
+	if (!c)
+		return;
+	vcpu->engine = NULL;
+	bt_fpu_fini(c);
+	munmap(c, cpu_bytes());
+}
+
+static int cpu_init(struct vcpu *vcpu, struct err *err)
+{
+	struct bt_cpu *c = reserve(cpu_bytes());
+	int ret;
+
+	if (!c)
+		return err_set(err, -ENOMEM, "no memory for a vCPU");
+	c->vcpu = vcpu;
+	c->bvm = bt_vm(vcpu->vm);
+	c->policy = vcpu->vm->cpu;
+	c->delivering = -1;
+	ret = bt_fpu_init(c, err);
+	if (ret) {
+		munmap(c, cpu_bytes());
+		return ret;
+	}
+	bt_tlb_flush(c);
+	vcpu->engine = c;
+	return 0;
+}
+
+static void kick(struct vcpu *vcpu)
+{
+	struct bt_cpu *c = vcpu->engine;
+
+	__atomic_fetch_or((u32 *)&c->attention, ATTN_EVENTS, __ATOMIC_SEQ_CST);
+}
+
+static void stats(struct vm *vm, char *buf, size_t len)
+{
+	struct bt_vm *bvm = vm->engine_vm;
+	size_t used = 0;
+
+	for (unsigned k = 0; k < vm->vcpu_count && used < len; k++) {
+		const struct bt_cpu *c = vm->vcpus[k]->engine;
+		u64 faults = 0;
+
+		for (unsigned v = 0; v < ARRAY_SIZE(c->stat_faults); v++)
+			faults += c->stat_faults[v];
+		used += (size_t)snprintf(
+			buf + used, len - used,
+			"vcpu%u.instructions %" PRIu64 "\n"
+			"vcpu%u.rep_iterations %" PRIu64 "\n"
+			"vcpu%u.decoded %" PRIu64 "\n"
+			"vcpu%u.tlb_misses %" PRIu64 "\n"
+			"vcpu%u.faults %" PRIu64 "\n"
+			"vcpu%u.interrupts %" PRIu64 "\n"
+			"vcpu%u.device_exits %" PRIu64 "\n"
+			"vcpu%u.code_invalidations %" PRIu64 "\n"
+			"vcpu%u.refused_task_switches %" PRIu64 "\n",
+			k, c->retired, k, c->stat_rep, k, c->stat_decoded, k,
+			c->stat_tlb_miss, k, faults, k, c->stat_interrupts, k,
+			c->stat_exits, k, c->stat_invalidated, k,
+			c->stat_task_switch);
+	}
+	if (used < len)
+		snprintf(buf + used, len - used,
+			 "code_bytes %" PRIu64 "\ncode_flushes %u\n",
+			 bvm->arena_used, bvm->epoch);
+}
+
+const struct engine_ops engine_bt = {
+	.name = "bt",
+	.probe = probe,
+	.vm_create = vm_init,
+	.vm_destroy = vm_fini,
+	.vcpu_create = cpu_init,
+	.vcpu_destroy = cpu_fini,
+	.run = bt_run,
+	.kick = kick,
+	.get_state = bt_get_state,
+	.set_state = bt_set_state,
+	.stats = stats,
+};

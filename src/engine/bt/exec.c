@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The run loop of the interpreter.
+ *
+ * Theory of operation
+ * -------------------
+ * A block is found by linear address in the jump cache, whose entries carry
+ * what their translation depends on (context_of), or made. Its records run one
+ * after the other until `end`: an operation that must stop the block after
+ * itself clears c->end. Between blocks the loop looks at `attention`.
+ *
+ * An exception unwinds to bt_run's bt_setjmp(), is delivered there (which may
+ * unwind again: double and triple faults), and the loop goes on.
+ */
+#include "engine/bt/exec.h"
+
+#include "engine/bt/sys.h"
+#include "engine/bt/vm.h"
+
+static u64 context_of(const struct bt_cpu *c, gva_t lin)
+{
+	return c->asid[lin >> 63] | (u64)c->code << 12 | (u64)c->cpl << 14 |
+	       (u64)c->jump_gen << 16;
+}
+
+static gva_t linear_ip(const struct bt_cpu *c)
+{
+	return (c->gpr[17] + c->seg_base[X86_CS]) & c->lin_mask;
+}
+
+static struct bt_block *block_at(struct bt_cpu *c)
+{
+	gva_t lin = linear_ip(c);
+	u64 context = context_of(c, lin);
+	struct bt_jump *j = &c->jump[(lin ^ lin >> 12) & (BT_JUMP_ENTRIES - 1)];
+
+	if (likely(j->lin == lin && j->context == context && j->block &&
+		   j->block->valid))
+		return j->block;
+	c->rip = c->gpr[17]; /* a fetch fault is this instruction's */
+	j->block = bt_block_lookup(c, lin);
+	j->lin = lin;
+	j->context = context_of(c, lin); /* the lookup may have flushed */
+	return j->block;
+}
+
+static void run_records(struct bt_cpu *c, const struct bt_insn *i,
+			const struct bt_insn *end)
+{
+	const struct bt_insn *first = i;
+
+	c->end = end;
+	do {
+		u64 ip = c->gpr[17];
+
+		c->rip = ip;
+		c->gpr[17] = ip + i->len;
+		i->fn(c, i);
+		i++;
+	} while (i < c->end);
+	c->retired += (u64)(i - first);
+}
+
+/* CS has a limit that this block may reach: one instruction at a time, each
+ * checked (bt_decode_one). */
+static bool near_limit(const struct bt_cpu *c, const struct bt_block *b)
+{
+	return c->seg_check >> X86_CS & 1 &&
+	       c->gpr[17] + b->bytes - 1 > c->seg[X86_CS].limit;
+}
+
+static void run_block(struct bt_cpu *c, bool one)
+{
+	struct bt_insn insn;
+	struct bt_block *b;
+
+	c->gpr[17] &= c->ip_mask;
+	c->rip = c->gpr[17];
+	if (unlikely(c->seg_check >> X86_CS & 1) &&
+	    c->gpr[17] > c->seg[X86_CS].limit)
+		bt_gp(c);
+	b = block_at(c);
+	c->seen_epoch = c->bvm->epoch;
+	c->block = b;
+	c->block_ip = c->gpr[17];
+	if (unlikely(near_limit(c, b))) {
+		bt_decode_one(c, &insn);
+		run_records(c, &insn, &insn + 1);
+		return;
+	}
+	run_records(c, b->insn, b->insn + (one ? 1 : b->count));
+}
+
+/* Until something outside has to be done: c->exit says what. */
+static void run_blocks(struct bt_cpu *c)
+{
+	for (;;) {
+		bool one = false;
+
+		if (unlikely(c->attention)) {
+			if (c->attention & ATTN_EXCLUSIVE)
+				bt_park(c);
+			switch (bt_attend_all(c)) {
+			case BT_RUN_BLOCK:
+				break;
+			case BT_RUN_ONE:
+				one = true;
+				break;
+			case BT_LEAVE:
+				return;
+			}
+		}
+		run_block(c, one);
+	}
+}
+
+void bt_run(struct vcpu *vcpu, struct vcpu_exit *exit)
+{
+	struct bt_cpu *c = vcpu->engine;
+
+	exit->kind = VCPU_EXIT_KICK;
+	exit->message[0] = '\0';
+	c->exit = exit;
+	/* Whatever came while outside. */
+	bt_attend(c, ATTN_EVENTS);
+	bt_enter(c);
+	if (bt_setjmp(c->jmp))
+		bt_deliver_pending(c);
+	run_blocks(c);
+	c->block = NULL;
+	bt_leave(c);
+}

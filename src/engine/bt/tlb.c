@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The software TLB and the slow paths behind mem.h.
+ *
+ * References: [1] Intel SDM vol. 3A 4.10 (caching translation information).
+ *
+ * Theory of operation
+ * -------------------
+ * An entry's tag is its page address with an address-space number (ASID) in
+ * the low twelve bits. Each half of the address space has an ASID of its own;
+ * a flush takes a new number instead of clearing the tables. Linux maps its
+ * half with global pages, so that half keeps its ASID over CR3 writes unless
+ * an entry without G was put there (high_nonglobal). Global pages of the low
+ * half are flushed with the others, which is always allowed.
+ *
+ * Only RAM is entered. A page that holds decoded code has no write entry, so
+ * each write to it comes here; so does everything while bt_empty_tlb is the
+ * current table (alignment checks, data breakpoints).
+ */
+#include "engine/bt/fpu.h"
+#include "engine/bt/mem.h"
+#include "engine/bt/sys.h"
+#include "engine/bt/vm.h"
+#include "engine/bt/walk.h"
+
+/* Its tags are all zero, which no lookup has: ASIDs begin at 1. */
+struct bt_tlb bt_empty_tlb;
+
+/* ---- flushing ---------------------------------------------------------- */
+
+#define ASID_LAST 0xfffu
+
+static void clear_tables(struct bt_cpu *c)
+{
+	for (unsigned m = 0; m < MMU_COUNT; m++)
+		for (unsigned k = 0; k < BT_TLB_ENTRIES; k++) {
+			c->mmu[m].read[k].tag = 0;
+			c->mmu[m].write[k].tag = 0;
+		}
+	for (unsigned k = 0; k < BT_JUMP_ENTRIES; k++)
+		c->jump[k].block = NULL;
+	c->next_asid = 1;
+}
+
+void bt_tlb_flush(struct bt_cpu *c)
+{
+	if (c->next_asid == 0 || c->next_asid + 2 > ASID_LAST)
+		clear_tables(c);
+	c->asid[0] = c->next_asid++;
+	c->asid[1] = c->next_asid++;
+	c->high_nonglobal = false;
+	for (unsigned k = 0; k < ARRAY_SIZE(c->large_slots); k++)
+		c->large_slots[k] = 0;
+}
+
+void bt_tlb_flush_nonglobal(struct bt_cpu *c)
+{
+	if (c->high_nonglobal || !(c->cr4 & CR4_PGE) ||
+	    c->next_asid + 1 > ASID_LAST)
+		bt_tlb_flush(c);
+	else
+		c->asid[0] = c->next_asid++;
+}
+
+static bool in_large_slot(const struct bt_cpu *c, gva_t va)
+{
+	unsigned slot = va >> 39 & 511;
+
+	return c->large_slots[slot / 64] >> (slot % 64) & 1;
+}
+
+void bt_tlb_flush_page(struct bt_cpu *c, gva_t va)
+{
+	unsigned index = va >> 12 & (BT_TLB_ENTRIES - 1);
+
+	/* [1] 4.10.4.1: INVLPG drops all of a large page, which is here in
+	 * pieces. */
+	if (in_large_slot(c, va)) {
+		bt_tlb_flush(c);
+		return;
+	}
+	/* Whatever its ASID: tables of other processes map it too. */
+	for (unsigned m = 0; m < MMU_COUNT; m++) {
+		c->mmu[m].read[index].tag = 0;
+		c->mmu[m].write[index].tag = 0;
+	}
+	c->jump_gen++;
+}
+
+void bt_tlb_protect_page(struct bt_vm *bvm, const u8 *hva)
+{
+	for (unsigned n = 0; n < bvm->vm->vcpu_count; n++) {
+		struct bt_cpu *c =
+			bvm->vm->vcpus[n] ? bvm->vm->vcpus[n]->engine : NULL;
+
+		for (unsigned k = 0; c && k < MMU_COUNT * BT_TLB_ENTRIES; k++) {
+			struct bt_tlb_entry *e =
+				&c->mmu[k / BT_TLB_ENTRIES]
+					 .write[k % BT_TLB_ENTRIES];
+
+			if ((e->tag & ~0xfffull) + e->addend == (u64)hva)
+				e->tag = 0;
+		}
+	}
+}
+
+/* ---- translation ------------------------------------------------------- */
+
+const struct bt_ram *bt_ram_find(const struct bt_vm *bvm, gpa_t pa)
+{
+	for (unsigned k = 0; k < bvm->ram_count; k++)
+		if (pa - bvm->ram[k].gpa < bvm->ram[k].len)
+			return &bvm->ram[k];
+	return NULL;
+}
+
+static bool page_has_code(const struct bt_ram *ram, gpa_t pa)
+{
+	return __atomic_load_n(&ram->lines[(pa - ram->gpa) >> 12],
+			       __ATOMIC_SEQ_CST) != 0;
+}
+
+static void fill(struct bt_cpu *c, gva_t va, const struct bt_page *page,
+		 const struct bt_ram *ram, bool write)
+{
+	unsigned index = va >> 12 & (BT_TLB_ENTRIES - 1);
+	u64 tag = (va & ~0xfffull) | c->asid[va >> 63];
+	u64 addend = (u64)(ram->hva + (page->pa - ram->gpa)) - va;
+
+	if (c->tlb == &bt_empty_tlb)
+		return;
+	if (page->large)
+		c->large_slots[(va >> 39 & 511) / 64] |= BIT((va >> 39) & 63);
+	if (va >> 63 && !page->global)
+		c->high_nonglobal = true;
+	if (!write)
+		c->tlb->read[index] = (struct bt_tlb_entry){tag, addend};
+	if (page->writable && ram->rights & MEM_W &&
+	    !page_has_code(ram, page->pa))
+		c->tlb->write[index] = (struct bt_tlb_entry){tag, addend};
+}
+
+/* [1] 3.3.7.1: #SS(0) for the stack, #GP(0) for the rest. Which it was is
+ * told by the address, as only the stack is near RSP. */
+static void check_canonical(struct bt_cpu *c, gva_t va, unsigned size)
+{
+	u64 from_sp = va - c->gpr[X86_RSP] + 64;
+
+	if (likely(!bt_mode64(c) ||
+		   (x86_is_canonical(va) && x86_is_canonical(va + size - 1))))
+		return;
+	bt_raise_error(c, from_sp < 128 ? VEC_SS : VEC_GP, 0);
+}
+
+static bool alignment_checked(const struct bt_cpu *c)
+{
+	return c->cr0 & CR0_AM && c->eflags & FLAG_AC && c->cpl == 3;
+}
+
+static struct bt_access access_of(const struct bt_cpu *c, bool write)
+{
+	return (struct bt_access){
+		.write = write,
+		.user = c->cpl == 3,
+		.smap = !(c->eflags & FLAG_AC),
+	};
+}
+
+/* All that an explicit access is checked for, within one page. */
+static const struct bt_ram *translate(struct bt_cpu *c, gva_t va, bool write,
+				      struct bt_page *page)
+{
+	struct bt_access access = access_of(c, write);
+	const struct bt_ram *ram;
+
+	c->stat_tlb_miss++;
+	bt_walk(c, va, &access, page);
+	ram = bt_ram_find(c->bvm, page->pa);
+	if (ram)
+		fill(c, va, page, ram, write);
+	return ram;
+}
+
+static void check_access(struct bt_cpu *c, gva_t va, unsigned size, bool write)
+{
+	check_canonical(c, va, size);
+	if (unlikely(c->tlb == &bt_empty_tlb)) {
+		if (alignment_checked(c) && size <= 8 && va & (size - 1))
+			bt_raise_error(c, VEC_AC, 0);
+		bt_watch_hit(c, va, size, write);
+	}
+}
+
+gpa_t bt_translate_fetch(struct bt_cpu *c, gva_t va)
+{
+	struct bt_access access = {.fetch = true, .user = c->cpl == 3};
+	struct bt_page page;
+
+	if (bt_mode64(c) && unlikely(!x86_is_canonical(va)))
+		bt_gp(c);
+	bt_walk(c, va, &access, &page);
+	if (page.large)
+		c->large_slots[(va >> 39 & 511) / 64] |= BIT((va >> 39) & 63);
+	if (va >> 63 && !page.global)
+		c->high_nonglobal = true;
+	return page.pa;
+}
+
+/* ---- physical access --------------------------------------------------- */
+
+static bool is_lapic(const struct bt_cpu *c, gpa_t pa)
+{
+	u64 base = c->vcpu->lapic.regs.apic_base;
+
+	return (base & (APIC_BASE_EN | APIC_BASE_EXTD)) == APIC_BASE_EN &&
+	       pa >> 12 == (base & ~0xfffull) >> 12;
+}
+
+static u64 device_load(struct bt_cpu *c, gpa_t pa, unsigned size)
+{
+	u64 val = 0;
+
+	bt_leave(c);
+	if (is_lapic(c, pa))
+		val = lapic_mmio_read(&c->vcpu->lapic, pa & 0xfff);
+	else
+		bus_read(&c->vcpu->vm->bus, BUS_MMIO, pa, size, 1, &val);
+	bt_enter(c);
+	c->stat_exits++;
+	return val;
+}
+
+static void device_store(struct bt_cpu *c, gpa_t pa, unsigned size, u64 val)
+{
+	bt_leave(c);
+	if (is_lapic(c, pa))
+		lapic_mmio_write(&c->vcpu->lapic, pa & 0xfff, (u32)val);
+	else
+		bus_write(&c->vcpu->vm->bus, BUS_MMIO, pa, size, 1, &val);
+	bt_enter(c);
+	c->stat_exits++;
+	/* An EOI, a TPR or an ICR write may make an interrupt deliverable. */
+	bt_attend(c, ATTN_EVENTS);
+}
+
+static u64 ram_load(const u8 *p, unsigned size)
+{
+	switch (size) {
+	case 1:
+		return *(const volatile u8 *)p;
+	case 2:
+		return *(const volatile u16_any *)p;
+	case 4:
+		return *(const volatile u32_any *)p;
+	case 8:
+		return *(const volatile u64_any *)p;
+	default: {
+		u64 val = 0;
+
+		for (unsigned k = 0; k < size; k++)
+			val |= (u64) * (const volatile u8 *)(p + k) << (8 * k);
+		return val;
+	}
+	}
+}
+
+static void ram_store(u8 *p, unsigned size, u64 val)
+{
+	switch (size) {
+	case 1:
+		*(volatile u8 *)p = (u8)val;
+		break;
+	case 2:
+		*(volatile u16_any *)p = (u16)val;
+		break;
+	case 4:
+		*(volatile u32_any *)p = (u32)val;
+		break;
+	case 8:
+		*(volatile u64_any *)p = val;
+		break;
+	default:
+		for (unsigned k = 0; k < size; k++)
+			*(volatile u8 *)(p + k) = (u8)(val >> (8 * k));
+	}
+}
+
+/*
+ * After the bytes are in RAM: does a block cover them? The store comes first
+ * and the fence orders it before the look; block.c sets the line's bit before
+ * it reads the bytes. So either the new bytes are decoded or the block dies.
+ */
+static void code_check(struct bt_cpu *c, const struct bt_ram *ram, gpa_t pa,
+		       unsigned size)
+{
+	u64 first = pa >> 6 & 63, last = (pa + size - 1) >> 6 & 63;
+	u64 mask = (~0ull << first) & (~0ull >> (63 - last));
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (likely(!(ram->lines[(pa - ram->gpa) >> 12] & mask)))
+		return;
+	bt_exclusive_begin(c->bvm, c);
+	bt_code_written(c->bvm, c, pa, size);
+	bt_exclusive_end(c->bvm, c);
+}
+
+/* Any size up to 8 within a page. */
+static u64 phys_load(struct bt_cpu *c, gpa_t pa, unsigned size)
+{
+	const struct bt_ram *ram = bt_ram_find(c->bvm, pa);
+	u64 val = 0;
+
+	if (likely(ram != NULL))
+		return ram_load(ram->hva + (pa - ram->gpa), size);
+	if (!(size & (size - 1)))
+		return device_load(c, pa, size);
+	for (unsigned k = 0; k < size; k++)
+		val |= (device_load(c, pa + k, 1) & 0xff) << (8 * k);
+	return val;
+}
+
+static void phys_store(struct bt_cpu *c, gpa_t pa, unsigned size, u64 val)
+{
+	const struct bt_ram *ram = bt_ram_find(c->bvm, pa);
+
+	if (likely(ram != NULL)) {
+		if (!(ram->rights & MEM_W))
+			return;
+		ram_store(ram->hva + (pa - ram->gpa), size, val);
+		code_check(c, ram, pa, size);
+		return;
+	}
+	if (!(size & (size - 1))) {
+		device_store(c, pa, size, val);
+		return;
+	}
+	for (unsigned k = 0; k < size; k++)
+		device_store(c, pa + k, 1, val >> (8 * k) & 0xff);
+}
+
+u64 bt_phys_load(struct bt_cpu *c, gpa_t pa, unsigned size)
+{
+	return phys_load(c, pa, size);
+}
+
+void bt_phys_store(struct bt_cpu *c, gpa_t pa, unsigned size, u64 val)
+{
+	phys_store(c, pa, size, val);
+}
+
+/* ---- slow paths -------------------------------------------------------- */
+
+/* Bytes of [va, va+size) in va's page. */
+static unsigned first_part(gva_t va, unsigned size)
+{
+	unsigned room = 4096 - (va & 0xfff);
+
+	return size < room ? size : room;
+}
+
+static u64 second_page(const struct bt_cpu *c, gva_t va)
+{
+	return ((va | 0xfff) + 1) & c->lin_mask;
+}
+
+u64 bt_load_slow(struct bt_cpu *c, gva_t va, unsigned size)
+{
+	unsigned first = first_part(va, size);
+	struct bt_page page, page2;
+	u64 val;
+
+	check_access(c, va, size, false);
+	translate(c, va, false, &page);
+	if (likely(first == size))
+		return phys_load(c, page.pa, size);
+	translate(c, second_page(c, va), false, &page2);
+	val = phys_load(c, page.pa, first);
+	return val | phys_load(c, page2.pa, size - first) << (8 * first);
+}
+
+void bt_store_slow(struct bt_cpu *c, gva_t va, unsigned size, u64 val)
+{
+	unsigned first = first_part(va, size);
+	struct bt_page page, page2;
+
+	check_access(c, va, size, true);
+	translate(c, va, true, &page);
+	if (likely(first == size)) {
+		phys_store(c, page.pa, size, val);
+		return;
+	}
+	translate(c, second_page(c, va), true, &page2);
+	phys_store(c, page.pa, first, val);
+	phys_store(c, page2.pa, size - first, val >> (8 * first));
+}
+
+void bt_probe(struct bt_cpu *c, gva_t va, unsigned size, bool write)
+{
+	struct bt_page page;
+
+	if (bt_tlb_hit(c, write ? c->tlb->write : c->tlb->read, va, size))
+		return;
+	check_access(c, va, size, write);
+	translate(c, va, write, &page);
+	if (first_part(va, size) < size)
+		translate(c, second_page(c, va), write, &page);
+}
+
+void *bt_ptr_slow(struct bt_cpu *c, gva_t va, unsigned size, bool write)
+{
+	const struct bt_ram *ram;
+	struct bt_page page;
+
+	check_access(c, va, size, write);
+	ram = translate(c, va, write, &page);
+	if (first_part(va, size) < size) {
+		translate(c, second_page(c, va), write, &page);
+		return NULL;
+	}
+	if (!ram ||
+	    (write && (!(ram->rights & MEM_W) || page_has_code(ram, page.pa))))
+		return NULL;
+	return ram->hva + (page.pa - ram->gpa);
+}
+
+void bt_load_bytes(struct bt_cpu *c, gva_t va, void *dst, unsigned len)
+{
+	u8 *out = dst;
+
+	bt_probe(c, va, len, false);
+	for (unsigned k = 0; k < len; k++)
+		out[k] = bt_load8(c, (va + k) & c->lin_mask);
+}
+
+void bt_store_bytes(struct bt_cpu *c, gva_t va, const void *src, unsigned len)
+{
+	const u8 *in = src;
+
+	bt_probe(c, va, len, true);
+	for (unsigned k = 0; k < len; k++)
+		bt_store8(c, (va + k) & c->lin_mask, in[k]);
+}
+
+void *bt_rmw_begin_slow(struct bt_cpu *c, gva_t va, unsigned size, bool locked,
+			u64 *tmp)
+{
+	void *p = bt_ptr_slow(c, va, size, true);
+	unsigned first = first_part(va, size);
+	struct bt_page page;
+
+	if (p)
+		return p;
+	/* All that can raise has been tried: now the addresses stay. */
+	translate(c, va, true, &page);
+	c->rmw.pa[0] = page.pa;
+	c->rmw.first = first;
+	if (first < size) {
+		translate(c, second_page(c, va), true, &page);
+		c->rmw.pa[1] = page.pa;
+	}
+	if (locked)
+		bt_exclusive_begin(c->bvm, c);
+	*tmp = phys_load(c, c->rmw.pa[0], first);
+	if (first < size)
+		*tmp |= phys_load(c, c->rmw.pa[1], size - first) << (8 * first);
+	return tmp;
+}
+
+void bt_rmw_end_slow(struct bt_cpu *c, gva_t va, unsigned size, bool locked,
+		     u64 tmp)
+{
+	phys_store(c, c->rmw.pa[0], c->rmw.first, tmp);
+	if (c->rmw.first < size)
+		phys_store(c, c->rmw.pa[1], size - c->rmw.first,
+			   tmp >> (8 * c->rmw.first));
+	if (locked)
+		bt_exclusive_end(c->bvm, c);
+}
+
+/* ---- the CPU's own accesses -------------------------------------------- */
+
+static gpa_t translate_sys(struct bt_cpu *c, gva_t va, bool write)
+{
+	/* [1] 4.6: an implicit supervisor access; SMAP heeds no AC. */
+	struct bt_access access = {.write = write, .smap = true};
+	struct bt_page page;
+
+	bt_walk(c, va, &access, &page);
+	return page.pa;
+}
+
+static gva_t sys_mask(const struct bt_cpu *c)
+{
+	return bt_long_mode(c) ? ~0ull : 0xffffffff;
+}
+
+u64 bt_load_sys(struct bt_cpu *c, gva_t va, unsigned size)
+{
+	unsigned first = first_part(va &= sys_mask(c), size);
+	gpa_t pa = translate_sys(c, va, false), pa2;
+
+	if (first == size)
+		return phys_load(c, pa, size);
+	pa2 = translate_sys(c, ((va | 0xfff) + 1) & sys_mask(c), false);
+	return phys_load(c, pa, first) | phys_load(c, pa2, size - first)
+						 << (8 * first);
+}
+
+void bt_store_sys(struct bt_cpu *c, gva_t va, unsigned size, u64 val)
+{
+	unsigned first = first_part(va &= sys_mask(c), size);
+	gpa_t pa = translate_sys(c, va, true), pa2;
+
+	if (first == size) {
+		phys_store(c, pa, size, val);
+		return;
+	}
+	pa2 = translate_sys(c, ((va | 0xfff) + 1) & sys_mask(c), true);
+	phys_store(c, pa, first, val);
+	phys_store(c, pa2, size - first, val >> (8 * first));
+}
