@@ -97,7 +97,8 @@ static u8 decode_prefixes(struct cursor *cur, struct bt_parts *p, bool code64)
 
 /* [1] 2.3.5: the payload of C5 (two bytes) and C4 (three bytes). Returns
  * false for what must be #UD. */
-static bool decode_vex(struct cursor *cur, struct bt_parts *p, u8 first)
+static bool decode_vex(struct cursor *cur, struct bt_parts *p, u8 first,
+		       bool code64)
 {
 	static const u8 mandatory[] = {0, 1, 2, 3}; /* pp: none 66 F3 F2 */
 	u8 b1 = next_byte(cur), b2, map = 1;
@@ -118,6 +119,10 @@ static bool decode_vex(struct cursor *cur, struct bt_parts *p, u8 first)
 	}
 	p->vvvv = (b2 >> 3 & 15) ^ 15;
 	p->vex_l = b2 >> 2 & 1;
+	if (!code64) { /* [1] 2.3.5.3: only eight registers */
+		p->rex &= 0x48;
+		p->vvvv &= 7;
+	}
 	p->prefix = mandatory[b2 & 3];
 	if (map < 1 || map > 3)
 		return false;
@@ -146,7 +151,7 @@ static bool decode_opcode(struct cursor *cur, struct bt_parts *p, bool code64)
 	u8 byte = decode_prefixes(cur, p, code64);
 
 	if (is_vex(cur, byte, code64))
-		return decode_vex(cur, p, byte);
+		return decode_vex(cur, p, byte, code64);
 	if (byte == 0x0f) {
 		p->map = 1;
 		byte = next_byte(cur);
