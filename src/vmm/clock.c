@@ -24,7 +24,8 @@
 #include <x86intrin.h>
 
 #define CLOCK_NOMINAL_KHZ 1000000ull
-#define CLOCK_MEASURE_NS 500000ull
+#define CLOCK_MEASURE_NS 250000ull
+#define CLOCK_PAIR_TRIES 64
 
 /* ------------------------------------------------------------------------- */
 /* The host's TSC */
@@ -107,15 +108,16 @@ struct clock_pair {
 };
 
 /*
- * Both clocks at one moment: the narrowest of a few tries, so that neither an
- * interrupt nor a cold cache falls between the two readings.
+ * Both clocks at one moment: the narrowest of many tries (20 ns each), so that
+ * neither an interrupt nor a cold cache falls between the readings and two
+ * pairs err alike.
  */
 static struct clock_pair clock_read_pair(void)
 {
 	struct clock_pair best = {0, 0};
 	u64 narrowest = UINT64_MAX;
 
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < CLOCK_PAIR_TRIES; i++) {
 		u64 before = __rdtsc();
 		u64 ns = host_ns(CLOCK_MONOTONIC_RAW);
 		u64 after = __rdtsc();

@@ -27,7 +27,7 @@ struct clock_source {
 };
 
 /*
- * Ask CPUID, else measure: about 0.5 ms, good to a few parts in a million.
+ * Ask CPUID, else measure: about 0.3 ms, good to a few parts in a million.
  */
 void clock_probe(struct clock_source *source);
 
