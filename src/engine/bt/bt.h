@@ -287,6 +287,8 @@ struct bt_cpu {
 		unsigned first; /* bytes in pa[0]'s page */
 	} rmw;
 
+	u64 scratch; /* bt_rmw_begin's, of operations (ops.h) */
+
 	/* Counters for --stats. */
 	u64 stat_faults[32], stat_interrupts, stat_tlb_miss, stat_decoded;
 	u64 stat_exits, stat_invalidated, stat_rep, stat_task_switch;
