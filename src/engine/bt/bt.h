@@ -268,9 +268,7 @@ struct bt_cpu {
 	/* FPU and SIMD state: in `xsave` or, when live, in the host. */
 	bool fpu_live;
 	u64 fip, fdp; /* guest's, as the host's would leak */
-	u16 fop;
-	u8 *xsave;  /* 64-byte aligned, X86_XSAVE_AREA */
-	u8 *bounce; /* 64-byte aligned scratch, 4 KiB */
+	u16 fop, fcs, fds;
 
 	u64 jmp[8]; /* bt_setjmp */
 	struct vcpu_exit *exit;
@@ -292,6 +290,9 @@ struct bt_cpu {
 	/* Counters for --stats. */
 	u64 stat_faults[32], stat_interrupts, stat_tlb_miss, stat_decoded;
 	u64 stat_exits, stat_invalidated, stat_rep, stat_task_switch;
+
+	u8 xsave[X86_XSAVE_AREA] __attribute__((aligned(64)));
+	u8 bounce[1024] __attribute__((aligned(64))); /* of SIMD operands */
 
 	struct bt_tlb mmu[MMU_COUNT];
 	struct bt_jump jump[BT_JUMP_ENTRIES];

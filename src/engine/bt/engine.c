@@ -142,14 +142,12 @@ static void cpu_fini(struct vcpu *vcpu)
 	if (!c)
 		return;
 	vcpu->engine = NULL;
-	bt_fpu_fini(c);
 	munmap(c, cpu_bytes());
 }
 
 static int cpu_init(struct vcpu *vcpu, struct err *err)
 {
 	struct bt_cpu *c = reserve(cpu_bytes());
-	int ret;
 
 	if (!c)
 		return err_set(err, -ENOMEM, "no memory for a vCPU");
@@ -157,11 +155,7 @@ static int cpu_init(struct vcpu *vcpu, struct err *err)
 	c->bvm = bt_vm(vcpu->vm);
 	c->policy = vcpu->vm->cpu;
 	c->delivering = -1;
-	ret = bt_fpu_init(c, err);
-	if (ret) {
-		munmap(c, cpu_bytes());
-		return ret;
-	}
+	bt_fpu_reset(c, false);
 	bt_tlb_flush(c);
 	vcpu->engine = c;
 	return 0;

@@ -9,8 +9,6 @@
 
 #include "engine/bt/bt.h"
 
-int bt_fpu_init(struct bt_cpu *c, struct err *err); /* RESET state */
-void bt_fpu_fini(struct bt_cpu *c);
 void bt_fpu_reset(struct bt_cpu *c, bool init); /* SDM table 10-1 */
 
 void bt_fpu_load_slow(struct bt_cpu *c);

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SIMD and x87 instructions: the checks a CPU makes, the operand in reach, and
+ * the stub that runs the instruction itself.
+ *
+ * References: [1] Intel SDM vol. 3A 2.5 (CR0.EM, TS, MP), 13.1 (CR4.OSFXSR),
+ *                 vol. 2A 2.4 (exception classes of SSE and AVX),
+ *                 vol. 1 8.1.8 (x87 instruction and data pointers).
+ */
+#include "engine/bt/simd.h"
+
+#include "bt_ops.h"
+#include "engine/bt/fpu.h"
+#include "engine/bt/mem.h"
+#include "engine/bt/vm.h"
+
+/* [1] tables 2-16 and following, in their order. */
+void bt_fpu_check(struct bt_cpu *c, u32 attrs)
+{
+	if (attrs & ROW_AVX) {
+		if (!(c->cr0 & CR0_PE) || !(c->cr4 & CR4_OSXSAVE) ||
+		    (c->xcr0 & (XCR0_SSE | XCR0_AVX)) != (XCR0_SSE | XCR0_AVX))
+			bt_ud(c);
+	} else if (attrs & ROW_SSE) {
+		if (c->cr0 & CR0_EM || !(c->cr4 & CR4_OSFXSR))
+			bt_ud(c);
+	} else if (attrs & ROW_MMX) {
+		if (c->cr0 & CR0_EM)
+			bt_ud(c);
+	} else if (c->cr0 & CR0_EM) {
+		bt_raise(c, VEC_NM);
+	}
+	if (c->cr0 & CR0_TS)
+		bt_raise(c, VEC_NM);
+}
+
+static inline const struct bt_row *begin(struct bt_cpu *c,
+					 const struct bt_insn *i)
+{
+	const struct bt_row *row = &bt_rows[i->row];
+
+	bt_fpu_check(c, row->attrs);
+	bt_fpu_load(c);
+	return row;
+}
+
+static inline u64 call_stub(struct bt_cpu *c, const struct bt_insn *i,
+			    const void *mem, u64 rax)
+{
+	const u8 *stub = c->bvm->stubs->code.exec + (u32)i->imm;
+
+	__asm__ volatile("call *%1"
+			 : "+a"(rax)
+			 : "r"(stub), "D"(mem)
+			 : "cc", "memory");
+	return rax;
+}
+
+static unsigned operand_size(const struct bt_row *row, const struct bt_insn *i)
+{
+	unsigned size = i->width ? row->mem_size_l1 : row->mem_size;
+
+	/* Ey in memory: 4 or 8 bytes by REX.W or VEX.W. */
+	return size ? size : i->rexw ? 8 : 4;
+}
+
+static void check_alignment(struct bt_cpu *c, const struct bt_row *row,
+			    gva_t va, unsigned size)
+{
+	bool aligned = row->attrs & ROW_VEX
+			       ? row->attrs & ROW_ALIGNED
+			       : size >= 16 && !(row->attrs & ROW_UNALIGNED);
+
+	if (unlikely(aligned && va & (size - 1)))
+		bt_gp(c);
+}
+
+/* [1] vol. 1 8.1.8: kept by all but the control instructions. */
+static inline void note_pointers(struct bt_cpu *c, const struct bt_row *row,
+				 gva_t off)
+{
+	if (!(row->attrs & ROW_X87))
+		return;
+	c->fip = c->rip;
+	c->fdp = off;
+}
+
+/* Bytes to read at a host address: the guest's own page, or a copy. */
+static const void *source(struct bt_cpu *c, const struct bt_row *row,
+			  const struct bt_insn *i)
+{
+	unsigned size = operand_size(row, i);
+	gva_t va = bt_operand(c, i, size, false);
+	const void *p;
+
+	check_alignment(c, row, va, size);
+	p = bt_rptr(c, va, size);
+	if (unlikely(!p))
+		p = bt_ptr_slow(c, va, size, false);
+	if (unlikely(!p)) {
+		bt_load_bytes(c, va, c->bounce, size);
+		bt_fpu_load(c); /* a device may have been asked */
+		p = c->bounce;
+	}
+	note_pointers(c, row, bt_ea(c, i));
+	return p;
+}
+
+static void simd_plain(struct bt_cpu *c, const struct bt_insn *i)
+{
+	const struct bt_row *row = begin(c, i);
+
+	if (!i->mem)
+		note_pointers(c, row, c->fdp);
+	call_stub(c, i, i->mem ? source(c, row, i) : NULL, 0);
+}
+
+static void simd_store(struct bt_cpu *c, const struct bt_insn *i)
+{
+	const struct bt_row *row = begin(c, i);
+	unsigned size = operand_size(row, i);
+	gva_t va = bt_operand(c, i, size, true);
+	void *p;
+
+	check_alignment(c, row, va, size);
+	p = bt_wptr(c, va, size);
+	if (unlikely(!p))
+		p = bt_ptr_slow(c, va, size, true);
+	if (likely(p != NULL)) {
+		note_pointers(c, row, bt_ea(c, i));
+		call_stub(c, i, p, 0);
+		return;
+	}
+	/* What it stores depends on nothing in memory; FSTP pops only when it
+	 * runs, and it runs only when the store cannot fault any more. */
+	bt_probe(c, va, size, true);
+	bt_fpu_load(c);
+	note_pointers(c, row, bt_ea(c, i));
+	call_stub(c, i, c->bounce, 0);
+	bt_store_bytes(c, va, c->bounce, size);
+}
+
+static void simd_gpr_in(struct bt_cpu *c, const struct bt_insn *i)
+{
+	begin(c, i);
+	call_stub(c, i, NULL, *bt_r64(c, i->b));
+}
+
+/* The destination is i->a; 32 bits clear the rest, AX (FNSTSW) is 16. */
+static void simd_gpr_out(struct bt_cpu *c, const struct bt_insn *i)
+{
+	const struct bt_row *row = begin(c, i);
+	u64 val = call_stub(c, i, i->mem ? source(c, row, i) : NULL, 0);
+
+	if (i->rexw)
+		*bt_r64(c, i->a) = val;
+	else
+		bt_set32(c, i->a, (u32)val);
+}
+
+static void simd_ax_out(struct bt_cpu *c, const struct bt_insn *i)
+{
+	begin(c, i);
+	*bt_r16(c, BT_REG(X86_RAX)) = (u16)call_stub(c, i, NULL, 0);
+}
+
+static void simd_flags_out(struct bt_cpu *c, const struct bt_insn *i)
+{
+	const struct bt_row *row = begin(c, i);
+
+	if (!i->mem)
+		note_pointers(c, row, c->fdp);
+	c->aflags = (u16)call_stub(c, i, i->mem ? source(c, row, i) : NULL, 0);
+}
+
+static void simd_flags_in(struct bt_cpu *c, const struct bt_insn *i)
+{
+	const struct bt_row *row = begin(c, i);
+
+	note_pointers(c, row, c->fdp);
+	call_stub(c, i, NULL, c->aflags);
+}
+
+/* PCMPESTRI and its kin: lengths in EAX and EDX, index in ECX. */
+static void simd_string(struct bt_cpu *c, const struct bt_insn *i)
+{
+	const struct bt_row *row = begin(c, i);
+	const void *mem = i->mem ? source(c, row, i) : NULL;
+	const u8 *stub = c->bvm->stubs->code.exec + (u32)i->imm;
+	u64 rax = c->gpr[X86_RAX], rcx = c->gpr[X86_RCX];
+
+	__asm__ volatile("call *%2"
+			 : "+a"(rax), "+c"(rcx)
+			 : "r"(stub), "D"(mem), "d"(c->gpr[X86_RDX])
+			 : "cc", "memory");
+	c->aflags = (u16)rax;
+	if (row->opcode & 1) /* 61, 63: the forms that return an index */
+		c->gpr[X86_RCX] = rcx;
+}
+
+void (*bt_simd_function(const struct bt_row *row, const struct bt_insn *i,
+			enum stub_kind kind))(struct bt_cpu *c,
+					      const struct bt_insn *i)
+{
+	switch (kind) {
+	case STUB_STORE:
+		return simd_store;
+	case STUB_GPR_IN:
+		return simd_gpr_in;
+	case STUB_GPR_OUT:
+		return row->operands[0] == 'A' ? simd_ax_out : simd_gpr_out;
+	case STUB_FLAGS_OUT:
+		return simd_flags_out;
+	case STUB_FLAGS_IN:
+		return simd_flags_in;
+	case STUB_STRING:
+		return simd_string;
+	default:
+		return simd_plain;
+	}
+}
+
+/* Rows name this one; stub.c replaces it when it attaches the stub. */
+void bt_op_simd(struct bt_cpu *c, const struct bt_insn *i)
+{
+	bt_ud(c);
+}
