@@ -107,13 +107,14 @@ enum bt_row_attr {
 	ROW_W1 = 1 << 11,	/* VEX.W must be 1 */
 	ROW_VVVV = 1 << 12,	/* VEX.vvvv is an operand (else must be 1111) */
 	ROW_MEMW = 1 << 13,	/* SIMD: the memory operand is written */
-	ROW_NOTEST = 1 << 14, /* not runnable in a user process: ring 0, I/O */
-	ROW_X87 = 1 << 15,    /* #NM by CR0.EM|TS, waits for #MF */
-	ROW_MMX = 1 << 16,    /* #UD by EM, #NM by TS, #MF pending */
-	ROW_SSE = 1 << 17,    /* #UD by EM or !OSFXSR, #NM by TS */
-	ROW_AVX = 1 << 18,    /* #UD by !OSXSAVE or XCR0, #NM by TS */
-	ROW_VSIB = 1 << 19,   /* gather: index is a vector */
-	ROW_LIG = 1 << 20,    /* VEX.L ignored */
+	ROW_NOTEST = 1 << 14,  /* not runnable in a user process: ring 0, I/O */
+	ROW_X87 = 1 << 15,     /* #NM by CR0.EM|TS, waits for #MF */
+	ROW_MMX = 1 << 16,     /* #UD by EM, #NM by TS, #MF pending */
+	ROW_SSE = 1 << 17,     /* #UD by EM or !OSFXSR, #NM by TS */
+	ROW_AVX = 1 << 18,     /* #UD by !OSXSAVE or XCR0, #NM by TS */
+	ROW_VSIB = 1 << 19,    /* gather: index is a vector */
+	ROW_LIG = 1 << 20,     /* VEX.L ignored */
+	ROW_ALIGNED = 1 << 21, /* VEX: memory operand must be aligned */
 };
 
 struct bt_row {
