@@ -17,7 +17,13 @@
 
 struct vm;
 
-/* Posted by any thread, taken by the engine at an instruction boundary. */
+/*
+ * Posted by any thread, taken by the engine at an instruction boundary. It
+ * clears a bit first and looks at what the bit stands for after: while a bit
+ * is set, posting it again neither kicks nor wakes. VCPU_EXIT_HALT is returned
+ * with all bits taken, or the thread does not sleep. VCPU_EV_KICK stays set;
+ * the thread's loop clears it after run().
+ */
 enum vcpu_event {
 	VCPU_EV_INTR = 1, /* look at the LAPIC and the 8259 */
 	VCPU_EV_NMI = 2,

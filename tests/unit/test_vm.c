@@ -662,6 +662,31 @@ static void test_loop(void **state)
 	close(dup_fd);
 }
 
+/* The loop's own thread may pause and resume. */
+static void pauser_ready(struct loop_fd *lfd, u32 events)
+{
+	struct watcher *w = container_of(lfd, struct watcher, lfd);
+
+	loop_del(&w->vm->loop, lfd);
+	if (!vm_pause(w->vm) && w->vm->state == VM_PAUSED && !vm_resume(w->vm))
+		w->ready++;
+	vm_stop(w->vm, VM_STOP_REQUEST, 0, "seen enough");
+}
+
+static void test_pause_from_loop(void **state)
+{
+	struct vm *vm = start(2, step_spin);
+	struct watcher w = {.vm = vm};
+	int fd = eventfd(1, EFD_CLOEXEC);
+
+	w.lfd = (struct loop_fd){LOOP_FD, fd, NULL, pauser_ready};
+	assert_int_equal(loop_add(&vm->loop, &w.lfd, EPOLLIN), 0);
+	vm_wait(vm);
+	assert_int_equal(w.ready, 1);
+	vm_destroy(vm);
+	close(fd);
+}
+
 /* ------------------------------------------------------------------------- */
 
 static void stop_timer(struct timer *t, u64 now_ns)
@@ -714,6 +739,7 @@ int main(void)
 		cmocka_unit_test(test_stop_while_paused),
 		cmocka_unit_test(test_pause_meets_stop),
 		cmocka_unit_test(test_loop),
+		cmocka_unit_test(test_pause_from_loop),
 		cmocka_unit_test(test_200_lives),
 	};
 
