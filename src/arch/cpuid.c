@@ -105,20 +105,13 @@ int cpu_policy_build(struct cpu_policy *policy,
 	return 0;
 }
 
-int cpu_policy_init(struct cpu_policy *policy, const char *model,
-		    bool mitigations, unsigned vcpus, u64 tsc_khz,
-		    struct err *err)
+int cpu_policy_init(struct cpu_policy *policy,
+		    const struct cpu_request *request, struct err *err)
 {
-	const struct cpu_request request = {
-		.model = model,
-		.mitigations = mitigations,
-		.vcpus = vcpus,
-		.tsc_khz = tsc_khz,
-	};
 	struct cpu_host host;
 
 	cpu_host_native(&host);
-	return cpu_policy_build(policy, &request, &host, err);
+	return cpu_policy_build(policy, request, &host, err);
 }
 
 static const struct cpuid_leaf *find_leaf(const struct cpu_policy *policy,

@@ -106,14 +106,19 @@ static inline bool cpu_has(const struct cpu_policy *policy, unsigned feature)
 	return policy->features & BIT(feature);
 }
 
+struct cpu_request {
+	const char *model; /* "v2", "v3", "host"; NULL: the better of v2, v3 */
+	bool mitigations;
+	unsigned vcpus;
+	u64 tsc_khz;
+};
+
 /*
- * Build the policy of `model` ("v2", "v3", "host"; NULL: the best of v2 and
- * v3 that this host has). -EINVAL: no such model; -ENOTSUP: the host lacks
- * something the model needs, named in err.
+ * Build the policy that is asked for. -EINVAL: no such model or number of
+ * CPUs; -ENOTSUP: the host lacks something the model needs, named in err.
  */
-int cpu_policy_init(struct cpu_policy *policy, const char *model,
-		    bool mitigations, unsigned vcpus, u64 tsc_khz,
-		    struct err *err);
+int cpu_policy_init(struct cpu_policy *policy,
+		    const struct cpu_request *request, struct err *err);
 
 /*
  * CPUID as vCPU `apic_id` sees it, before the bits that depend on its control

@@ -37,13 +37,6 @@ extern const u64 cpu_optional_features;	   /* "host" adds these if present */
 
 enum cpu_vendor { CPU_INTEL, CPU_AMD };
 
-struct cpu_request {
-	const char *model;
-	bool mitigations;
-	unsigned vcpus;
-	u64 tsc_khz;
-};
-
 /* The policy's features, model and flags are set; fill in its leaves. */
 void cpu_policy_leaves(struct cpu_policy *policy, const struct cpu_host *host);
 enum cpu_vendor cpu_host_vendor(const struct cpu_host *host);

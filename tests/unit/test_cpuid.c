@@ -355,10 +355,11 @@ static void test_paravirt(void **unused)
 /* The host under the test can carry at least one model. */
 static void test_this_host(void **unused)
 {
+	const struct cpu_request request = {NULL, false, 2, 2000000};
 	struct cpu_policy policy;
 	struct err err = {0};
 
-	if (cpu_policy_init(&policy, NULL, false, 2, 2000000, &err))
+	if (cpu_policy_init(&policy, &request, &err))
 		fail_msg("%s", err.msg);
 	assert_int_equal(ask(&policy, 0, 0).eax, 0x16);
 }
