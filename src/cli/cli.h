@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the sub-commands share: their table row and the exit statuses.
+ *
+ * Only this folder parses argv, prints for people and exits.
+ */
+#pragma once
+
+#include "util/err.h"
+#include "util/types.h"
+
+/*
+ * Exit statuses of vireo, also listed in vireo(1). What the guest says by
+ * itself (a command's status, the debug-exit port) is passed through and may
+ * be any of them; 128 + n is death by signal n, of vireo or of the command.
+ */
+enum cli_exit {
+	EXIT_OK = 0,	      /* the guest powered off or reset */
+	EXIT_USAGE = 2,	      /* wrong arguments */
+	EXIT_TRIPLE = 121,    /* triple fault */
+	EXIT_STUCK = 122,     /* the engine cannot execute the guest further */
+	EXIT_LOST = 123,      /* reset before the command's status was known */
+	EXIT_HOST = 125,      /* vireo or its host failed */
+	EXIT_NOEXEC = 126,    /* command found, but cannot be executed */
+	EXIT_NOT_FOUND = 127, /* no such command in the guest */
+	EXIT_SIGNAL = 128,    /* + signal number */
+};
+
+struct cli_command {
+	const char *name;
+	const char *summary;
+	/* argv[0] is the sub-command's name; returns the exit status. */
+	int (*main)(int argc, char **argv);
+};
+
+int cli_run(int argc, char **argv);
+int cli_doctor(int argc, char **argv);
+
+/* "vireo: <err->msg>" to stderr; returns `status` for the caller to return. */
+int cli_fail(const struct err *err, int status);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vireo: one row per sub-command. */
+#include "cli/cli.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct cli_command commands[] = {
+	{"run", "run a virtual machine", cli_run},
+	{"doctor", "say what this host offers", cli_doctor},
+};
+
+static const struct cli_command *find_command(const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(name, commands[i].name))
+			return &commands[i];
+	return NULL;
+}
+
+static void usage(FILE *out)
+{
+	fputs("usage: vireo COMMAND [OPTIONS...]\n\n", out);
+	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(out, "  %-10s %s\n", commands[i].name,
+			commands[i].summary);
+	fprintf(out, "  %-10s %s\n", "help",
+		"show this text, or that of a command");
+	fputs("\nOptions: --help, --version. 'vireo COMMAND --help' tells "
+	      "more, vireo(1) all.\n",
+	      out);
+}
+
+static int help(int argc, char **argv)
+{
+	const struct cli_command *command =
+		argc > 1 ? find_command(argv[1]) : NULL;
+	char option[] = "--help";
+	char *args[] = {argc > 1 ? argv[1] : NULL, option, NULL};
+
+	if (command)
+		return command->main(2, args);
+	usage(stdout);
+	return EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+	const struct cli_command *command;
+	const char *name = argc > 1 ? argv[1] : "";
+
+	/* A reader that went away is an error of write(), not our death. */
+	signal(SIGPIPE, SIG_IGN);
+	if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
+		puts("vireo " VIREO_VERSION);
+		return EXIT_OK;
+	}
+	if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
+		usage(stdout);
+		return EXIT_OK;
+	}
+	if (!strcmp(name, "help"))
+		return help(argc - 1, argv + 1);
+	command = find_command(name);
+	if (command)
+		return command->main(argc - 1, argv + 1);
+	if (*name)
+		fprintf(stderr, "vireo: no command '%s'\n", name);
+	usage(stderr);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options of `vireo run`: one table for parsing and for the help text. */
+#include "cli/run_options.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "util/parse.h"
+#include "vmm/mem.h"
+#include "vmm/vm.h"
+
+#define DEFAULT_MEM MIB(256)
+
+struct row {
+	const char *name;
+	const char *arg; /* NULL: a flag, take() gets NULL */
+	const char *help;
+	int (*take)(struct run_options *o, const char *val, struct err *err);
+};
+
+static int take_kernel(struct run_options *o, const char *val, struct err *err)
+{
+	o->kernel = val;
+	return 0;
+}
+
+static int take_initrd(struct run_options *o, const char *val, struct err *err)
+{
+	o->initrd = val;
+	return 0;
+}
+
+static int take_module(struct run_options *o, const char *val, struct err *err)
+{
+	if (o->module_count == BOOT_MAX_MODULES)
+		return err_set(err, -EINVAL, "more than %d modules",
+			       BOOT_MAX_MODULES);
+	o->modules[o->module_count++] = val;
+	return 0;
+}
+
+static int take_cmdline(struct run_options *o, const char *val, struct err *err)
+{
+	o->cmdline = val;
+	return 0;
+}
+
+static int take_number(const char *name, const char *val, u64 max, u64 *num,
+		       struct err *err)
+{
+	if (parse_u64(val, num) || *num > max)
+		return err_set(err, -EINVAL, "%s: '%s' is no number up to %llu",
+			       name, val, (unsigned long long)max);
+	return 0;
+}
+
+static int take_cpus(struct run_options *o, const char *val, struct err *err)
+{
+	int ret = take_number("--cpus", val, VM_MAX_VCPUS, &o->cpus, err);
+
+	if (!ret && !o->cpus)
+		return err_set(err, -EINVAL, "--cpus: a VM has 1 to %d CPUs",
+			       VM_MAX_VCPUS);
+	return ret;
+}
+
+/* A number without a unit means MiB. */
+static int take_mem(struct run_options *o, const char *val, struct err *err)
+{
+	const size_t len = strlen(val);
+	const bool bare = len && val[len - 1] >= '0' && val[len - 1] <= '9';
+	u64 size;
+
+	if (parse_u64(val, &size) || (bare && size > MEM_MAX_RAM >> 20))
+		return err_set(err, -EINVAL, "--mem: '%s' is no size", val);
+	if (bare)
+		size = MIB(size);
+	if (size < MEM_MIN_RAM || size > MEM_MAX_RAM)
+		return err_set(err, -EINVAL,
+			       "--mem: %s is not between %lum and %lug", val,
+			       MEM_MIN_RAM >> 20, MEM_MAX_RAM >> 30);
+	o->mem = align_up(size, 4096);
+	return 0;
+}
+
+static int take_engine(struct run_options *o, const char *val, struct err *err)
+{
+	static const char *const names[] = {"auto", "bt", "kvm"};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(val, names[i])) {
+			o->engine = names[i];
+			return 0;
+		}
+	return err_set(err, -EINVAL, "--engine: '%s' is not auto, bt or kvm",
+		       val);
+}
+
+/* MODEL[,mitigations=on|off]; whether the model exists is the policy's to say.
+ */
+static int take_cpu(struct run_options *o, const char *val, struct err *err)
+{
+	static const char key[] = "mitigations=";
+	const char *comma = strchr(val, ',');
+	const size_t len = comma ? (size_t)(comma - val) : strlen(val);
+
+	if (len >= sizeof(o->model_buf))
+		return err_set(err, -EINVAL, "--cpu: no model '%s'", val);
+	memcpy(o->model_buf, val, len);
+	o->model_buf[len] = 0;
+	o->cpu_model = len ? o->model_buf : NULL;
+	if (!comma)
+		return 0;
+	if (strncmp(comma + 1, key, sizeof(key) - 1) != 0 ||
+	    parse_bool(comma + sizeof(key), &o->mitigations))
+		return err_set(err, -EINVAL,
+			       "--cpu: '%s' is not mitigations=on or off",
+			       comma + 1);
+	return 0;
+}
+
+static int take_debug_exit(struct run_options *o, const char *val,
+			   struct err *err)
+{
+	u64 port = 0;
+	int ret = take_number("--debug-exit", val, UINT16_MAX, &port, err);
+
+	o->debug_exit = (s64)port;
+	return ret;
+}
+
+static int take_trace(struct run_options *o, const char *val, struct err *err)
+{
+	o->trace = val;
+	return 0;
+}
+
+static int take_stats(struct run_options *o, const char *val, struct err *err)
+{
+	o->stats = true;
+	return 0;
+}
+
+static int take_verbose(struct run_options *o, const char *val, struct err *err)
+{
+	o->verbose = true;
+	return 0;
+}
+
+static int take_help(struct run_options *o, const char *val, struct err *err)
+{
+	o->help = true;
+	return 0;
+}
+
+static const struct row rows[] = {
+	{"--kernel", "FILE", "Linux bzImage, PVH or multiboot ELF",
+	 take_kernel},
+	{"--initrd", "FILE", "Linux initial RAM disk", take_initrd},
+	{"--module", "FILE", "multiboot module; may be repeated", take_module},
+	{"--cmdline", "STR", "kernel command line (default guest: added to it)",
+	 take_cmdline},
+	{"--cpus", "N", "number of CPUs (1)", take_cpus},
+	{"--mem", "SIZE", "RAM, with k, m, g; a plain number is MiB (256m)",
+	 take_mem},
+	{"--engine", "ENGINE", "auto, bt or kvm (auto)", take_engine},
+	{"--cpu", "MODEL", "v2, v3 or host, then ,mitigations=on if wanted",
+	 take_cpu},
+	{"--debug-exit", "PORT", "a byte v written there ends with v*2+1",
+	 take_debug_exit},
+	{"--trace", "GROUPS", "trace to stderr: bus,irq,lapic,... or all",
+	 take_trace},
+	{"--stats", NULL, "print the engine's counters at the end", take_stats},
+	{"--verbose", NULL, "say more, and let the guest's kernel talk",
+	 take_verbose},
+	{"--help", NULL, "show this text", take_help},
+};
+
+void run_options_help(FILE *out)
+{
+	fputs("usage: vireo run [OPTIONS...] [-- COMMAND ARGS...]\n\n"
+	      "Without --kernel the default guest boots and runs COMMAND, or "
+	      "a shell.\n\n",
+	      out);
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		fprintf(out, "  %-13s %-7s %s\n", rows[i].name,
+			rows[i].arg ? rows[i].arg : "", rows[i].help);
+	fputs("\nAt a terminal: Ctrl-A x leaves, Ctrl-A p presses the power "
+	      "button, Ctrl-A h helps.\n",
+	      out);
+}
+
+/* The row that arg names, and the text behind "=" or NULL. */
+static const struct row *find_row(const char *arg, const char **val)
+{
+	if (!strcmp(arg, "-h"))
+		arg = "--help";
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		const size_t len = strlen(rows[i].name);
+
+		if (strncmp(arg, rows[i].name, len) != 0)
+			continue;
+		if (arg[len] && arg[len] != '=')
+			continue;
+		*val = arg[len] ? arg + len + 1 : NULL;
+		return &rows[i];
+	}
+	return NULL;
+}
+
+static void set_defaults(struct run_options *options)
+{
+	memset(options, 0, sizeof(*options));
+	options->cpus = 1;
+	options->mem = DEFAULT_MEM;
+	options->engine = "auto";
+	options->debug_exit = -1;
+}
+
+int run_options_parse(struct run_options *options, int argc, char **argv,
+		      struct err *err)
+{
+	set_defaults(options);
+	for (int i = 1; i < argc; i++) {
+		const struct row *row;
+		const char *val = NULL;
+		int ret;
+
+		if (!strcmp(argv[i], "--")) {
+			options->command = argv[i + 1] ? &argv[i + 1] : NULL;
+			return 0;
+		}
+		row = find_row(argv[i], &val);
+		if (!row && argv[i][0] == '-')
+			return err_set(err, -EINVAL, "no option '%s'", argv[i]);
+		if (!row)
+			return err_set(err, -EINVAL,
+				       "'%s': a command goes behind --",
+				       argv[i]);
+		if (!row->arg && val)
+			return err_set(err, -EINVAL, "%s takes no value",
+				       row->name);
+		if (row->arg && !val)
+			val = ++i < argc ? argv[i] : NULL;
+		if (row->arg && !val)
+			return err_set(err, -EINVAL, "%s wants %s", row->name,
+				       row->arg);
+		ret = row->take(options, val, err);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `vireo run`, first step: argv into plain fields. Nothing is looked up or
+ * opened here; strings point into argv.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "boot/boot.h"
+#include "util/err.h"
+#include "util/types.h"
+
+struct run_options {
+	const char *kernel; /* NULL: the default guest */
+	const char *initrd;
+	const char *modules[BOOT_MAX_MODULES];
+	unsigned module_count;
+	const char *cmdline;
+	u64 cpus;
+	u64 mem; /* bytes */
+	const char *engine;
+	const char *cpu_model; /* NULL: the best that is portable */
+	bool mitigations;
+	s64 debug_exit; /* port, -1: none */
+	const char *trace;
+	bool stats, verbose;
+	bool help;
+	char **command; /* NULL-terminated, NULL: none */
+	char model_buf[16];
+};
+
+/* 0, or -EINVAL with the reason in err. */
+int run_options_parse(struct run_options *options, int argc, char **argv,
+		      struct err *err);
+void run_options_help(FILE *out);
