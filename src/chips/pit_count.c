@@ -134,8 +134,8 @@ bool pit_out(struct pit_channel_state *c, u64 tick)
 	case PIT_SQUARE:
 		return c->phase == PIT_STOPPED || c->period < 2 ||
 		       pit_position(c, elapsed).high;
-	default:
-		return elapsed != c->period;
+	default: /* the strobe ends, whatever the gate does */
+		return c->phase == PIT_STOPPED || elapsed != c->period;
 	}
 }
 
@@ -283,7 +283,8 @@ static void pit_gate_rise(struct pit_channel_state *c, u64 tick)
 		c->before_load = pit_out(c, tick);
 		pit_load(c, tick);
 	} else if (c->phase == PIT_STOPPED) {
-		c->load_tick = tick - c->elapsed;
+		if (tick >= c->load_tick)
+			c->load_tick = tick - c->elapsed;
 		c->phase = PIT_COUNTING;
 	}
 }
