@@ -115,6 +115,7 @@ enum bt_row_attr {
 	ROW_VSIB = 1 << 19,    /* gather: index is a vector */
 	ROW_LIG = 1 << 20,     /* VEX.L ignored */
 	ROW_ALIGNED = 1 << 21, /* VEX: memory operand must be aligned */
+	ROW_CONTROL = 1 << 22, /* x87: leaves FIP, FDP and FOP */
 };
 
 struct bt_row {

@@ -79,7 +79,7 @@ static void check_alignment(struct bt_cpu *c, const struct bt_row *row,
 static inline void note_pointers(struct bt_cpu *c, const struct bt_row *row,
 				 gva_t off)
 {
-	if (!(row->attrs & ROW_X87))
+	if ((row->attrs & (ROW_X87 | ROW_CONTROL)) != ROW_X87)
 		return;
 	c->fip = c->rip;
 	c->fdp = off;
