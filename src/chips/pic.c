@@ -251,7 +251,7 @@ static void pic_write_ocw2(struct pic_chip_state *c, u8 val)
 		n = pic_top_in_service(c);
 		if (n < 0)
 			break;
-		/* fall through */
+		__attribute__((fallthrough));
 	case OCW2_EOI_SPECIFIC:
 	case OCW2_ROTATE_EOI_SPECIFIC:
 		c->isr &= ~(1u << n);
