@@ -119,10 +119,8 @@ static bool decode_vex(struct cursor *cur, struct bt_parts *p, u8 first,
 	}
 	p->vvvv = (b2 >> 3 & 15) ^ 15;
 	p->vex_l = b2 >> 2 & 1;
-	if (!code64) { /* [1] 2.3.5.3: only eight registers */
+	if (!code64) /* [1] 2.3.5: only eight registers */
 		p->rex &= 0x48;
-		p->vvvv &= 7;
-	}
 	p->prefix = mandatory[b2 & 3];
 	if (map < 1 || map > 3)
 		return false;
@@ -508,7 +506,7 @@ enum bt_decode_status bt_decode(const u8 *bytes, unsigned avail,
 		p->has_modrm = true;
 	}
 	if (row->attrs & ROW_VVVV)
-		insn->v = BT_REG(p->vvvv);
+		insn->v = BT_REG(code == W64 ? p->vvvv : p->vvvv & 7);
 	decode_operands(&cur, p, row, rule, insn);
 	decode_immediates(&cur, p, rule, insn);
 	if ((row->attrs & ROW_VEX && !vex_fits(p, row)) ||

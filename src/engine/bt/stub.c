@@ -88,14 +88,15 @@ static u8 new_rex(const struct bt_parts *p, bool gpr_reg, bool mem_or_gpr_rm)
 	return rex;
 }
 
-static void put_vex(struct emit *e, const struct bt_parts *p, u8 rex)
+static void put_vex(struct emit *e, const struct bt_parts *p,
+		    const struct bt_insn *i, u8 rex)
 {
 	put(e, 0xc4);
 	/* R, X and B are stored inverted; X is never needed. */
 	put(e, (u32)(rex & 4 ? 0 : 0x80) | 0x40 | (u32)(rex & 1 ? 0 : 0x20) |
 		       (p->map - 3u));
-	put(e, (u32)p->vex_w << 7 | (p->vvvv ^ 15u) << 3 | (u32)p->vex_l << 2 |
-		       p->prefix);
+	put(e, (u32)p->vex_w << 7 | ((i->v / 8u) ^ 15u) << 3 |
+		       (u32)p->vex_l << 2 | p->prefix);
 	put(e, p->opcode);
 }
 
@@ -144,7 +145,7 @@ static void put_insn(struct emit *e, const struct bt_parts *p,
 	u8 rex = new_rex(p, gpr_reg, i->mem || gpr_rm);
 
 	if (p->map >= 4)
-		put_vex(e, p, rex);
+		put_vex(e, p, i, rex);
 	else
 		put_legacy(e, p, rex);
 	if (p->has_modrm)
