@@ -34,6 +34,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -405,6 +406,16 @@ int console_open(struct console *c, struct device *dev, unsigned index,
 	return ret ? ret : in_open(c, err);
 }
 
+/* Blocked or not: one that asks the process to end, and is not ignored. */
+static bool end_signal_pending(void)
+{
+	sigset_t pending;
+
+	sigpending(&pending);
+	return sigismember(&pending, SIGTERM) ||
+	       sigismember(&pending, SIGINT) || sigismember(&pending, SIGHUP);
+}
+
 /* The last bytes; see console.h for how long this waits. */
 static void out_finish(struct console *c)
 {
@@ -414,11 +425,13 @@ static void out_finish(struct console *c)
 
 	for (;;) {
 		struct pollfd pfd = {.fd = c->out.fd, .events = POLLOUT};
+		int ready;
 
 		out_flush(c);
 		if (!c->out_count)
 			return;
-		if (poll(&pfd, 1, ended ? -1 : CLOSE_WAIT_MS) != 1)
+		ready = poll(&pfd, 1, CLOSE_WAIT_MS);
+		if (ready < 0 || (!ready && (!ended || end_signal_pending())))
 			break;
 	}
 	log_msg(LOG_WARN, "%s: %zu bytes of output were not taken", c->dev->id,

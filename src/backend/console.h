@@ -73,7 +73,8 @@ int console_open(struct console *console, struct device *dev, unsigned index,
 /*
  * Write what is left and let go; a zeroed struct is fine. If the guest ended by
  * itself this waits for a slow reader as any program's last write would, until
- * a signal arrives; if the VM was told to stop, only while there is progress.
+ * told to end by a signal; if the VM was told to stop, only while there is
+ * progress.
  */
 void console_close(struct console *console);
 
