@@ -33,6 +33,11 @@ typedef u8 u8_any; /* so that u##bits##_any exists for all widths */
 #define SUFFIX32 "l"
 #define SUFFIX64 "q"
 
+/* Modifiers that print a 64-bit operand as the narrower register. */
+#define NARROW16 "%w"
+#define NARROW32 "%k"
+#define NARROW64 "%q"
+
 /* A definition for each width: all, operand size, 32 and 64 only. */
 #define FOR_ALL(define, ...)                                                   \
 	define(8, __VA_ARGS__) define(16, __VA_ARGS__) define(32, __VA_ARGS__) \
