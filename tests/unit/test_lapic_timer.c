@@ -254,8 +254,12 @@ static void test_mode_change(void **state)
 
 	wr(vm, TMICT, 10000);
 	wr(vm, LVTT, DEADLINE | VECTOR);
+	fixture_time(vm, 6000);
+	wr(vm, LVTT, VECTOR);
+	assert_int_equal(rd(vm, TMCCT), 0);
 	fixture_time(vm, 50000);
 	assert_int_equal(take(vm), 0);
+	wr(vm, LVTT, DEADLINE | VECTOR);
 	set_deadline(vm, 60000);
 	wr(vm, LVTT, VECTOR);
 	fixture_time(vm, 70000);

@@ -86,6 +86,24 @@ static void test_one_shot(void **state)
 	assert_int_equal(b->vm->timers.count, 0);
 }
 
+/* Mode 0: the low byte of a new count stops the old one, OUT falls. */
+static void test_half_count(void **state)
+{
+	struct board *b = *state;
+
+	program(b->vm, 0, 0x30, 1000);
+	fixture_time(b->vm, tick_ns(1 + 300));
+	fixture_outb(b->vm, CH0, 50);
+	fixture_time(b->vm, tick_ns(5000));
+	assert_int_equal(read16(b->vm, 0), 700);
+	assert_int_equal(b->rises, 0);
+	fixture_outb(b->vm, CH0, 0);
+	fixture_time(b->vm, tick_ns(5000 + 1 + 50));
+	assert_int_equal(b->rises, 1);
+	fixture_outb(b->vm, CH0, 50);
+	assert_false(b->level);
+}
+
 /* 100 Hz for an hour: 11932 ticks each, and not a tick off at the end. */
 static void test_no_drift(void **state)
 {
@@ -264,12 +282,12 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(test_one_shot),	CASE(test_no_drift),
-		CASE(test_square_rate), CASE(test_late),
-		CASE(test_latch),	CASE(test_read_back),
-		CASE(test_byte_access), CASE(test_speaker),
-		CASE(test_refresh),	CASE(test_mode_change),
-		CASE(test_save),
+		CASE(test_one_shot),	CASE(test_half_count),
+		CASE(test_no_drift),	CASE(test_square_rate),
+		CASE(test_late),	CASE(test_latch),
+		CASE(test_read_back),	CASE(test_byte_access),
+		CASE(test_speaker),	CASE(test_refresh),
+		CASE(test_mode_change), CASE(test_save),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
