@@ -5,8 +5,9 @@
  * checked against the file and against RAM before use, and each way to be
  * wrong has one clear sentence in struct err.
  *
- * boot_load() looks at the file's own magic: bzImage (64-bit Linux entry), ELF
- * with a PVH note, multiboot 1 (ELF or a.out-kludge header within 8 KiB).
+ * boot_load() looks at the file's own magic: bzImage (64-bit Linux entry, or
+ * 32-bit where the image offers no other), ELF with a PVH note, multiboot 1
+ * (ELF or a.out-kludge header within 8 KiB).
  */
 #pragma once
 
