@@ -81,21 +81,45 @@ static u32 lapic_reg_bits(const struct lapic *lapic, u32 reg)
 
 /* ---- State that others see ---- */
 
+static bool lapic_delivers(u32 lvt, enum lapic_delivery how)
+{
+	return !(lvt & LVT_MASKED) && (lvt >> 8 & 7) == how;
+}
+
 static bool lapic_is_x2apic(const struct lapic *lapic)
 {
 	return lapic->regs.apic_base & APIC_BASE_EXTD;
+}
+
+/* Where the LINT pins lead. */
+static u64 lapic_pin_route(const struct lapic *lapic)
+{
+	const u32 *lvt = lapic->regs.lvt;
+	u64 route = 0;
+
+	/* [1] 11.4.3: a disabled APIC leaves the pins as if there were none. */
+	if (!(lapic->regs.apic_base & APIC_BASE_EN))
+		return LAPIC_ROUTE_EXTINT | LAPIC_ROUTE_NMI1;
+	if (lapic_delivers(lvt[LVT_LINT0], LAPIC_EXTINT))
+		route = LAPIC_ROUTE_EXTINT;
+	else if (lapic_delivers(lvt[LVT_LINT0], LAPIC_NMI))
+		route = LAPIC_ROUTE_NMI0;
+	else if (!(lvt[LVT_LINT0] & LVT_MASKED))
+		route = LAPIC_ROUTE_LINT0;
+	if (lapic_delivers(lvt[LVT_LINT1], LAPIC_NMI))
+		route |= LAPIC_ROUTE_NMI1;
+	return route;
 }
 
 /* Tell senders what they need to know of us. */
 static void lapic_publish(struct lapic *lapic)
 {
 	const struct lapic_regs *regs = &lapic->regs;
-	u32 model = regs->dfr >> DFR_MODEL_SHIFT, lint0 = regs->lvt[LVT_LINT0];
-	bool extint = (lint0 >> 8 & 7) == LAPIC_EXTINT;
-	u64 route;
+	u32 model = regs->dfr >> DFR_MODEL_SHIFT;
+	u64 route = lapic_pin_route(lapic);
 
-	route = lapic_is_x2apic(lapic) ? regs->ldr | LAPIC_ROUTE_X2APIC
-				       : regs->ldr >> 24;
+	route |= lapic_is_x2apic(lapic) ? regs->ldr | LAPIC_ROUTE_X2APIC
+					: regs->ldr >> 24;
 	if (regs->apic_base & APIC_BASE_EN)
 		route |= LAPIC_ROUTE_ON;
 	if (regs->svr & SVR_ENABLE)
@@ -104,11 +128,6 @@ static void lapic_publish(struct lapic *lapic)
 		route |= LAPIC_ROUTE_FLAT;
 	if (model == DFR_CLUSTER)
 		route |= LAPIC_ROUTE_CLUSTER;
-	/* [1] 11.4.3: a disabled APIC leaves the pins as if there were none. */
-	if (!(route & LAPIC_ROUTE_ON))
-		route |= LAPIC_ROUTE_EXTINT;
-	else if (!(lint0 & LVT_MASKED))
-		route |= extint ? LAPIC_ROUTE_EXTINT : LAPIC_ROUTE_LINT0;
 	atomic_store(&lapic->route, route);
 }
 
@@ -232,12 +251,8 @@ void lapic_error(struct lapic *lapic, u32 esr_bit)
 
 void lapic_local(struct lapic *lapic, enum lapic_lvt source)
 {
-	/* [1] 11.4.3: with the APIC disabled, LINT1 is the NMI pin. */
-	if (!(lapic->regs.apic_base & APIC_BASE_EN)) {
-		if (source == LVT_LINT1)
-			vcpu_post(lapic->vcpu, VCPU_EV_NMI);
+	if (!(lapic->regs.apic_base & APIC_BASE_EN))
 		return;
-	}
 	if (!lapic_fire_lvt(lapic, source))
 		lapic_error(lapic, ESR_RECEIVE_ILLEGAL);
 }
@@ -439,11 +454,11 @@ static void lapic_write_lvt(struct lapic *lapic, enum lapic_lvt entry, u32 val)
 		return;
 	}
 	lapic->regs.lvt[entry] = val;
-	if (entry != LVT_LINT0)
+	if (entry != LVT_LINT0 && entry != LVT_LINT1)
 		return;
 	lapic_publish(lapic);
 	/* INTR may be up already. */
-	if (lapic_accepts_extint(lapic))
+	if (entry == LVT_LINT0 && lapic_accepts_extint(lapic))
 		vcpu_notify(lapic->vcpu);
 }
 

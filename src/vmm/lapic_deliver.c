@@ -254,6 +254,14 @@ void lapic_send_ipi(struct lapic *lapic, u32 icr_lo, u32 dest)
 
 void lapic_raise_local(struct lapic *lapic, enum lapic_lvt source)
 {
+	u64 route = lapic_route(lapic);
+
+	/* NMIs do not wait until the vCPU looks for interrupts. */
+	if ((source == LVT_LINT0 && (route & LAPIC_ROUTE_NMI0)) ||
+	    (source == LVT_LINT1 && (route & LAPIC_ROUTE_NMI1))) {
+		vcpu_post(lapic->vcpu, VCPU_EV_NMI);
+		return;
+	}
 	lapic_mail(lapic, BIT(source), VCPU_EV_INTR);
 }
 
@@ -268,7 +276,7 @@ void lapic_extint_raised(struct vm *vm)
 		route = lapic_route(lapic);
 		if (route & LAPIC_ROUTE_EXTINT)
 			vcpu_notify(lapic->vcpu);
-		else if (route & LAPIC_ROUTE_LINT0)
+		else if (route & (LAPIC_ROUTE_LINT0 | LAPIC_ROUTE_NMI0))
 			lapic_raise_local(lapic, LVT_LINT0);
 	}
 }

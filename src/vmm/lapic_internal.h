@@ -66,7 +66,9 @@ enum lapic_timer_mode { /* [1] 11.5.4, LVT timer bits 18:17 */
 #define LAPIC_ROUTE_FLAT BIT(35) /* DFR, xAPIC only */
 #define LAPIC_ROUTE_CLUSTER BIT(36)
 #define LAPIC_ROUTE_EXTINT BIT(37) /* INTR reaches the vCPU */
-#define LAPIC_ROUTE_LINT0 BIT(38)  /* unmasked, and not as ExtINT */
+#define LAPIC_ROUTE_LINT0 BIT(38)  /* unmasked, but neither it nor NMI */
+#define LAPIC_ROUTE_NMI0 BIT(39)   /* LINT0 is an NMI pin */
+#define LAPIC_ROUTE_NMI1 BIT(40)   /* LINT1 is one */
 
 static inline u64 lapic_route(const struct lapic *lapic)
 {

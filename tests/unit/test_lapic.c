@@ -612,10 +612,14 @@ static void test_local_pins(void **state)
 	lapic_raise_local(lapic(vm, 1), LVT_LINT1);
 	assert_int_equal(pending(vm, 1), -1);
 	wr(vm, 1, LINT1, 0x400);
-	lapic_raise_local(lapic(vm, 1), LVT_LINT1);
 	fixture_events(vm, 1);
-	assert_int_equal(pending(vm, 1), -1);
+	lapic_raise_local(lapic(vm, 1), LVT_LINT1);
 	assert_int_equal(fixture_events(vm, 1), VCPU_EV_NMI);
+	wr(vm, 1, LINT1, 0x72);
+	lapic_raise_local(lapic(vm, 1), LVT_LINT1);
+	assert_int_equal(pending(vm, 1), 0x72);
+	lapic_ack(lapic(vm, 1), 0x72);
+	lapic_eoi(lapic(vm, 1));
 	wr(vm, 1, 0x340, 0x66);
 	lapic_raise_local(lapic(vm, 1), LVT_PERF);
 	assert_int_equal(pending(vm, 1), 0x66);
@@ -645,12 +649,15 @@ static void test_extint(void **state)
 	lapic_extint_raised(vm);
 	assert_int_equal(pending(vm, 1), 0x71);
 	assert_int_equal(pending(vm, 2), -1);
+	wr(vm, 3, LINT0, 0x400);
+	fixture_events(vm, 3);
+	lapic_extint_raised(vm);
+	assert_int_equal(fixture_events(vm, 3), VCPU_EV_NMI);
 	/* No APIC: LINT1 is NMI. */
 	assert_true(wrmsr(vm, 2, MSR_APIC_BASE, 0xfee00000));
 	fixture_events(vm, 2);
 	lapic_raise_local(lapic(vm, 2), LVT_LINT1);
-	pending(vm, 2);
-	assert_true(fixture_events(vm, 2) & VCPU_EV_NMI);
+	assert_int_equal(fixture_events(vm, 2), VCPU_EV_NMI);
 }
 
 static void test_loaded(void **state)
