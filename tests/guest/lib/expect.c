@@ -105,5 +105,5 @@ void lib_start(void)
 	expect_eq(multiboot_magic, MULTIBOOT_MAGIC);
 	main();
 	print("%u checks, %u failures\n", checks, failures);
-	guest_exit(failures ? 1 : 0);
+	guest_exit(failures ? GUEST_FAILED : GUEST_PASSED);
 }

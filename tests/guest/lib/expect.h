@@ -13,7 +13,7 @@ bool expect_eq_at(u64 got, u64 want, const char *text, const char *file,
 		  int line);
 
 #define expect(cond) expect_at((cond), #cond, __FILE__, __LINE__)
-#define expect_eq(got, want)                                              \
+#define expect_eq(got, want) \
 	expect_eq_at((u64)(got), (u64)(want), #got, __FILE__, __LINE__)
 
 void skip(const char *what);

@@ -26,7 +26,6 @@ static u8 ring0_stack[4 * STACK] __attribute__((aligned(16)));
 
 /* entry.S: one entry a vector, 16 bytes apart. */
 extern u8 entries[];
-bool exception(struct frame *frame);
 
 void try_begin(void)
 {
@@ -80,7 +79,6 @@ static void record(const struct frame *frame)
 	fault.count++;
 }
 
-/* Called by entry.S. True: go on at try_resume. */
 bool exception(struct frame *frame)
 {
 	if (handlers[frame->vector]) {
@@ -95,7 +93,7 @@ bool exception(struct frame *frame)
 	      "flags %lx, cr2 %lx\n",
 	      (long)frame->vector, frame->error, frame->cs, frame->ip,
 	      frame->flags, cr2_read());
-	guest_exit(2);
+	guest_exit(GUEST_CRASHED);
 }
 
 void handler_set(int vector, handler_t *handler)
@@ -115,8 +113,9 @@ void gate_set(int vector, u16 selector, ulong target, unsigned bits)
 
 void gate_reset(int vector)
 {
+	/* Ring 3 may end itself by int3, see user.h. */
 	gate_set(vector, KERNEL_CODE, (ulong)entries + (ulong)vector * 16,
-		 GATE_INTERRUPT);
+		 GATE_INTERRUPT | (vector == BP ? GATE_DPL3 : 0));
 	if (vector == DF && GATE_LEN == 16)
 		gate_set_ist(DF, 1);
 }

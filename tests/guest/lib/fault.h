@@ -42,18 +42,18 @@ extern struct fault fault;
 extern ulong try_start, try_end;
 
 /* TRY("instructions", : outputs : inputs : clobbers) */
-#define TRY(text, ...)                                                        \
-	do {                                                                  \
-		try_begin();                                                  \
-		__asm__ volatile(TRY_OPEN text TRY_CLOSE __VA_ARGS__);        \
-		try_finish();                                                 \
+#define TRY(text, ...)                                                 \
+	do {                                                           \
+		try_begin();                                           \
+		__asm__ volatile(TRY_OPEN text TRY_CLOSE __VA_ARGS__); \
+		try_finish();                                          \
 	} while (0)
 
-#define TRY_OPEN                                                              \
-	FOR_WIDTH("movl %%esp, try_sp\n\t movl $771f, try_start\n\t"            \
-		  "movl $772f, try_end\n\t movl $772f, try_resume\n",             \
-		  "movq %%rsp, try_sp\n\t movq $771f, try_start\n\t"            \
-		  "movq $772f, try_end\n\t movq $772f, try_resume\n")             \
+#define TRY_OPEN                                                      \
+	FOR_WIDTH("movl %%esp, try_sp\n\t movl $771f, try_start\n\t"  \
+		  "movl $772f, try_end\n\t movl $772f, try_resume\n", \
+		  "movq %%rsp, try_sp\n\t movq $771f, try_start\n\t"  \
+		  "movq $772f, try_end\n\t movq $772f, try_resume\n") \
 	"771:	"
 #define TRY_CLOSE "\n772:\n"
 
@@ -68,8 +68,7 @@ void try_finish(void);
 	expect_fault_at(vector, error, try_end, __FILE__, __LINE__)
 #define expect_fault_ip(vector, error, ip) \
 	expect_fault_at(vector, error, ip, __FILE__, __LINE__)
-#define expect_no_fault() \
-	expect_fault_at(NO_FAULT, 0, 0, __FILE__, __LINE__)
+#define expect_no_fault() expect_fault_at(NO_FAULT, 0, 0, __FILE__, __LINE__)
 
 bool expect_fault_at(int vector, ulong error, ulong ip, const char *file,
 		     int line);
@@ -92,6 +91,9 @@ void gate_set(int vector, u16 selector, ulong target, unsigned bits);
 /* Back to the library's entry, with its bits. */
 void gate_reset(int vector);
 void gate_set_ist(int vector, int ist);
+
+/* Called by entry.S. True: go on where TRY() ends. */
+bool exception(struct frame *frame);
 
 void faults_load(void);
 void faults_load_ap(void);

@@ -87,8 +87,7 @@ void paging_init(struct paging *paging, enum paging_kind kind)
 	paging->root = (ulong)page_alloc();
 	step = 1ull << (12 + paging->index_bits);
 	for (u64 gpa = 0; gpa < 1ull << 32; gpa += step)
-		paging_set(paging, (ulong)gpa, 2,
-			   gpa | PTE_P | PTE_W | PTE_PS);
+		paging_set(paging, (ulong)gpa, 2, gpa | PTE_P | PTE_W | PTE_PS);
 }
 
 void paging_boot(struct paging *paging)

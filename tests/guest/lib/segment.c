@@ -62,13 +62,19 @@ static void load_registers(void)
 			 "mov %w1, %%fs\n\t"
 			 "mov %w1, %%gs\n\t"
 			 "push %2\n\t"
-			 "push $1f\n\t"
-			 FOR_WIDTH("lret", "lretq") "\n"
-			 "1:"
+			 "push $1f\n\t" FOR_WIDTH("lret", "lretq") "\n"
+								   "1:"
 			 :
 			 : "m"(pointer), "r"(KERNEL_DATA),
 			   "r"((ulong)KERNEL_CODE)
 			 : "memory");
+}
+
+void task_load(void)
+{
+	gdt_set(TASK, segment((u32)(ulong)tss, sizeof(tss) - 1,
+			      SEG_P | (u64)TSS_TYPE_FREE << 40));
+	__asm__ volatile("ltr %w0" : : "r"(TASK));
 }
 
 void segments_load(void)
@@ -85,8 +91,6 @@ void segments_load(void)
 	gdt_set(KERNEL_CODE32, flat | SEG_EXEC | SEG_D);
 	gdt_set(KERNEL_CODE16, segment(0, 0xffff, SEG_EXEC));
 	gdt_set(KERNEL_DATA16, segment(0, 0xffff, SEG_DATA));
-	gdt_set(TASK, segment((u32)(ulong)tss, sizeof(tss) - 1,
-			      SEG_P | (u64)TSS_TYPE_FREE << 40));
 	/* No I/O permission map: its offset is beyond the limit. */
 	tss[TSS_WORDS - 1] = sizeof(tss) << 16;
 	if (!wide) {
@@ -94,7 +98,7 @@ void segments_load(void)
 		task_set_stack_segment(1, KERNEL_DATA);
 	}
 	load_registers();
-	__asm__ volatile("ltr %w0" : : "r"(TASK));
+	task_load();
 }
 
 void segments_load_ap(void)

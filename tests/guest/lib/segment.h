@@ -17,7 +17,7 @@ enum selector {
 	KERNEL_CODE32 = 0x38,
 	KERNEL_CODE16 = 0x40, /* base 0, limit 0xffff */
 	KERNEL_DATA16 = 0x48,
-	TASK = 0x50, /* two entries in 64-bit builds */
+	TASK = 0x50,  /* two entries in 64-bit builds */
 	SPARE = 0x60, /* SPARE_COUNT entries for tests */
 	SPARE_COUNT = 16,
 	GDT_SIZE = SPARE + 8 * SPARE_COUNT,
@@ -49,6 +49,9 @@ void task_set_stack(int ring, ulong top);
 void task_set_stack_segment(int ring, u16 selector);
 /* The same for interrupt stack n (1 to 7), 64-bit builds only. */
 void task_set_ist(int n, ulong top);
+
+/* The task state into the task register, also where it is there already. */
+void task_load(void);
 
 void segments_load(void);
 /* Another CPU: table and segment registers, no task state. */

@@ -10,8 +10,6 @@ ulong user_flags = 2;
 
 static u8 *text_page, *stack_page;
 
-void user_enter(ulong ip, ulong sp, ulong arg, ulong cs_ss);
-
 static bool is_paged(void)
 {
 	return cr0_read() & CR0_PG;

@@ -13,9 +13,9 @@
 #include "types.h"
 
 /* Position-independent code, not run where it stands. */
-#define BLOB(name, text)                                                  \
-	__asm__(".pushsection .rodata\n" #name ":\n" text "\n" #name      \
-		"_end:\n.byte 0xcc\n.popsection\n");                      \
+#define BLOB(name, text)                                             \
+	__asm__(".pushsection .rodata\n" #name ":\n" text "\n" #name \
+		"_end:\n.byte 0xcc\n.popsection\n");                 \
 	extern const u8 name[], name##_end[]
 
 /* The same for another width: 16 or 32. */
@@ -32,6 +32,9 @@ void user_run_in(const u8 *start, const u8 *end, ulong arg, u16 cs, u16 ss);
 /* Address of the first byte of the code, and first beyond its stack. */
 ulong user_text(void);
 ulong user_stack(void);
+
+/* entry.S: what the above are made of. */
+void user_enter(ulong ip, ulong sp, ulong arg, ulong cs_ss);
 
 /* Flags that it starts with; reset to 2 (nothing set) by each run. */
 extern ulong user_flags;

@@ -134,11 +134,11 @@ static inline u32 inl(u16 port)
 	static inline ulong name##_read(void)                                 \
 	{                                                                     \
 		ulong val;                                                    \
-									      \
+                                                                              \
 		__asm__ volatile("mov %%" #name ", %0" : "=r"(val));          \
 		return val;                                                   \
 	}                                                                     \
-									      \
+                                                                              \
 	static inline void name##_write(ulong val)                            \
 	{                                                                     \
 		__asm__ volatile("mov %0, %%" #name : : "r"(val) : "memory"); \
