@@ -2,8 +2,6 @@
 /* Code in ring 3. */
 #include "user.h"
 
-#include "paging.h"
-
 enum { PAGE = 4096 };
 
 ulong user_flags = 2;
@@ -24,12 +22,18 @@ static void set_up(void)
 		return;
 	text_page = page_alloc();
 	stack_page = page_alloc();
-	if (!is_paged())
+	if (sizeof(ulong) == 4)
 		return;
 	paging_boot(&paging);
-	paging_map(&paging, USER_BASE, 1, (ulong)text_page | PTE_P | PTE_U);
-	paging_map(&paging, USER_BASE + PAGE, 1,
-		   (ulong)stack_page | PTE_P | PTE_W | PTE_U | PTE_NX);
+	user_map(&paging);
+}
+
+void user_map(struct paging *paging)
+{
+	set_up();
+	paging_map(paging, USER_BASE, 1, (ulong)text_page | PTE_P | PTE_U);
+	paging_map(paging, USER_BASE + PAGE, 1,
+		   (ulong)stack_page | PTE_P | PTE_W | PTE_U);
 }
 
 ulong user_text(void)

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "fault.h"
+#include "paging.h"
 #include "types.h"
 
 /* Position-independent code, not run where it stands. */
@@ -28,6 +29,9 @@ void user_run(const u8 *start, const u8 *end, ulong arg);
 void user_run32(const u8 *start, const u8 *end, ulong arg);
 /* With a code and a stack segment of the caller's. */
 void user_run_in(const u8 *start, const u8 *end, ulong arg, u16 cs, u16 ss);
+
+/* Other tables than the first ones of a 64-bit build need this, too. */
+void user_map(struct paging *paging);
 
 /* Address of the first byte of the code, and first beyond its stack. */
 ulong user_text(void);
