@@ -48,7 +48,7 @@ ulong user_stack(void)
 	return is_paged() ? USER_BASE + 2 * PAGE : (ulong)stack_page + PAGE;
 }
 
-void user_run_in(const u8 *start, const u8 *end, ulong arg, u16 cs, u16 ss)
+static void copy_text(const u8 *start, const u8 *end)
 {
 	size_t len = (size_t)(end - start);
 
@@ -56,8 +56,21 @@ void user_run_in(const u8 *start, const u8 *end, ulong arg, u16 cs, u16 ss)
 	/* With the int3 that BLOB() puts behind the code. */
 	for (size_t i = 0; i <= len && i < PAGE; i++)
 		((volatile u8 *)text_page)[i] = start[i];
+}
+
+void user_run_in(const u8 *start, const u8 *end, ulong arg, u16 cs, u16 ss)
+{
+	copy_text(start, end);
 	try_begin();
 	user_enter(user_text(), user_stack(), arg, cs | (ulong)ss << 16);
+	user_flags = 2;
+}
+
+void user_run_at(const u8 *start, const u8 *end, u16 cs, ulong ip)
+{
+	copy_text(start, end);
+	try_begin();
+	user_enter(ip, user_stack(), 0, cs | (ulong)USER_DATA << 16);
 	user_flags = 2;
 }
 

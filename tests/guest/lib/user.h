@@ -14,9 +14,9 @@
 #include "types.h"
 
 /* Position-independent code, not run where it stands. */
-#define BLOB(name, text)                                             \
-	__asm__(".pushsection .rodata\n" #name ":\n" text "\n" #name \
-		"_end:\n.byte 0xcc\n.popsection\n");                 \
+#define BLOB(name, text)                                              \
+	__asm__(".pushsection .rodata\n.balign 16\n" #name ":\n" text \
+		"\n" #name "_end:\n.byte 0xcc\n.popsection\n");       \
 	extern const u8 name[], name##_end[]
 
 /* The same for another width: 16 or 32. */
@@ -29,6 +29,9 @@ void user_run(const u8 *start, const u8 *end, ulong arg);
 void user_run32(const u8 *start, const u8 *end, ulong arg);
 /* With a code and a stack segment of the caller's. */
 void user_run_in(const u8 *start, const u8 *end, ulong arg, u16 cs, u16 ss);
+
+/* In a code segment with a base: ip is where it begins. */
+void user_run_at(const u8 *start, const u8 *end, u16 cs, ulong ip);
 
 /* Other tables than the first ones of a 64-bit build need this, too. */
 void user_map(struct paging *paging);
