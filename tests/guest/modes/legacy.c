@@ -68,8 +68,8 @@ static void test_stack16(void)
 BLOB(user_call, "push $0x1111\n"
 		"push $0x2222\n"
 		"lcall $0x73, $0\n"
-						 "mov %esp, %ecx\n"
-						 "mov %cs, %edx");
+		"mov %esp, %ecx\n"
+		"mov %cs, %edx");
 
 __asm__(".text\n"
 	"gate_target:\n"

@@ -178,10 +178,7 @@ static void test_widths(void)
 		: "eax", "ebx");
 	expect_eq(val, 0x12);
 	/* The address-size prefix cuts addresses to 32 bits. */
-	TRY("mov (%k1), %k0",
-	    : "=r"(val)
-	    : "r"(0xffffffff00100000)
-	    : "memory");
+	TRY("mov (%k1), %k0", : "=r"(val) : "r"(0xffffffff00100000) : "memory");
 	expect_no_fault();
 	expect_eq((u32)val, 0x1badb002);
 }
