@@ -98,8 +98,7 @@ enum bt_row_attr {
 	ROW_F64 = 1 << 3,	/* always 64-bit operands in long mode */
 	ROW_SIMD = 1 << 4,	/* runs on the host's unit by a stub */
 	ROW_UNALIGNED = 1 << 5, /* 16-byte memory operand may be unaligned */
-	ROW_PRIV = 1 << 6,	/* #GP(0) unless CPL is 0 (checked by decode's
-				   wrapper op, not by fn) */
+	ROW_PRIV = 1 << 6,	/* #GP(0) unless CPL is 0; fn checks */
 	ROW_VEX = 1 << 7,	/* VEX-encoded */
 	ROW_L0 = 1 << 8,	/* VEX.L must be 0 */
 	ROW_L1 = 1 << 9,	/* VEX.L must be 1 */
@@ -257,15 +256,22 @@ struct bt_cpu {
 	u8 nmi_masked, nmi_pending;
 	u8 shadow;	 /* BT_SHADOW_*: of the instruction before this one */
 	u64 dr6_pending; /* #DB causes gathered during an instruction */
+	u8 stepping;	 /* the instruction that runs began with TF set */
+	u8 intr_hint;	 /* the LAPIC or the 8259 may have something for us */
+	u8 chain[2];	 /* what made the last double fault */
+	u8 pv_eoi_armed; /* the guest may end its interrupt in memory (pv.c) */
+	u32 pauses;	 /* PAUSEs so far (sysops.c) */
 
 	/* The exception being raised or delivered. */
 	struct {
 		u8 vector;
 		bool has_error;
 		bool soft; /* INT n, INT3, INTO: saved RIP is the next one */
+		bool pending; /* from a saved state; event.c delivers it */
 		u32 error;
 	} exc;
-	int delivering; /* vector whose delivery is under way, -1: none */
+	int delivering; /* vector whose delivery is under way (an interrupt's
+			   plus BT_BENIGN), -1: none */
 
 	/* FPU and SIMD state: in `xsave` or, when live, in the host. */
 	bool fpu_live;
@@ -292,6 +298,7 @@ struct bt_cpu {
 	/* Counters for --stats. */
 	u64 stat_faults[32], stat_interrupts, stat_tlb_miss, stat_decoded;
 	u64 stat_exits, stat_invalidated, stat_rep, stat_task_switch;
+	u64 stat_vm86, stat_unknown_msr;
 
 	u8 xsave[X86_XSAVE_AREA] __attribute__((aligned(64)));
 	u8 bounce[1024] __attribute__((aligned(64))); /* of SIMD operands */

@@ -221,6 +221,7 @@ static u64 device_load(struct bt_cpu *c, gpa_t pa, unsigned size)
 	u64 val = 0;
 
 	bt_leave(c);
+	bt_pv_eoi_sync(c);
 	if (is_lapic(c, pa))
 		val = lapic_mmio_read(&c->vcpu->lapic, pa & 0xfff);
 	else
@@ -233,6 +234,7 @@ static u64 device_load(struct bt_cpu *c, gpa_t pa, unsigned size)
 static void device_store(struct bt_cpu *c, gpa_t pa, unsigned size, u64 val)
 {
 	bt_leave(c);
+	bt_pv_eoi_sync(c);
 	if (is_lapic(c, pa))
 		lapic_mmio_write(&c->vcpu->lapic, pa & 0xfff, (u32)val);
 	else

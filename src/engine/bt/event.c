@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What happens between two instructions: interrupts, INIT and SIPI, halts,
+ * single steps and breakpoints.
+ *
+ * References: [1] Intel SDM vol. 3A 6.9 table 6-2 (priorities), 6.8 (masking
+ *                 and shadows), 9.4.3 (INIT and SIPI), 17.2, 17.3.
+ *
+ * Theory of operation. The order of attend_once() is that of [1] table 6-2.
+ *
+ * A shadow: STI and MOV SS set c->shadow and ATTN_SHADOW. The boundary that
+ * finds ATTN_SHADOW lets one instruction run with c->shadow still set; the one
+ * after it finds c->shadow without ATTN_SHADOW and takes it down.
+ *
+ * A single step: the boundary that finds TF sets c->stepping and lets one
+ * instruction run; the one after it makes the trap of that. Delivery clears
+ * c->stepping: an instruction that faulted did not end.
+ *
+ * intr_hint says that the LAPIC or the 8259 might have an interrupt for us. A
+ * VCPU_EV_INTR sets it, an empty look clears it, so that opening IF costs
+ * nothing while it is clear. Whoever lowers a priority posts VCPU_EV_INTR.
+ */
+#include "arch/x86_state.h"
+#include "engine/bt/mem.h"
+#include "engine/bt/sys.h"
+#include "vmm/vm.h"
+
+/* ---- leaving run() ----------------------------------------------------- */
+
+void bt_stop(struct bt_cpu *c, enum vcpu_exit_kind kind)
+{
+	c->exit->kind = kind;
+	c->exit->rip = c->rip;
+	c->exit->message[0] = 0;
+	bt_attend(c, ATTN_STOP);
+}
+
+static enum bt_next leave(struct bt_cpu *c, enum vcpu_exit_kind kind)
+{
+	c->exit->kind = kind;
+	c->exit->rip = c->rip;
+	c->exit->message[0] = 0;
+	return BT_LEAVE;
+}
+
+/* ---- breakpoints, [1] 17.2.4 ------------------------------------------- */
+
+bool bt_watches(const struct bt_cpu *c, unsigned kinds)
+{
+	u64 dr7 = c->dr[7];
+
+	for (unsigned n = 0; n < 4; n++)
+		if (dr7 >> (2 * n) & 3 &&
+		    kinds >> (dr7 >> (16 + 4 * n) & 3) & 1)
+			return true;
+	return false;
+}
+
+/* B0..B3 of those of `kinds` that overlap [addr, addr+size). */
+static u64 watch_matches(const struct bt_cpu *c, unsigned kinds, u64 addr,
+			 unsigned size)
+{
+	static const u8 lengths[] = {1, 2, 8, 4};
+	u64 dr7 = c->dr[7], hits = 0;
+
+	for (unsigned n = 0; n < 4; n++) {
+		u64 len = lengths[dr7 >> (18 + 4 * n) & 3];
+		u64 start = c->dr[n] & ~(len - 1);
+
+		if (!(dr7 >> (2 * n) & 3) ||
+		    !(kinds >> (dr7 >> (16 + 4 * n) & 3) & 1))
+			continue;
+		if (addr < start + len && start < addr + size)
+			hits |= BIT(n);
+	}
+	return hits;
+}
+
+static void watch_trap(struct bt_cpu *c, u64 hits)
+{
+	if (!hits)
+		return;
+	c->dr6_pending |= hits;
+	bt_attend(c, ATTN_TRAP);
+}
+
+void bt_watch_hit(struct bt_cpu *c, gva_t va, unsigned size, bool write)
+{
+	unsigned kinds = write ? WATCH_WRITE | WATCH_ACCESS : WATCH_ACCESS;
+
+	watch_trap(c, watch_matches(c, kinds, va, size));
+}
+
+/* [1] 17.2.4: R/W 10 is I/O with CR4.DE, else undefined. */
+void bt_watch_io(struct bt_cpu *c, u16 port, unsigned size)
+{
+	if (c->cr4 & CR4_DE)
+		watch_trap(c, watch_matches(c, WATCH_IO, port, size));
+}
+
+static void deliver_debug(struct bt_cpu *c, u64 causes)
+{
+	const struct bt_event event = {.vector = VEC_DB, .kind = EVENT_TRAP};
+
+	c->dr[6] = (c->dr[6] & ~0xfull) | causes;
+	c->dr[7] &= ~DR7_GD;
+	c->dr6_pending = 0;
+	c->mp_state = X86_MP_RUNNABLE;
+	c->stat_faults[VEC_DB]++;
+	bt_deliver_event(c, &event);
+}
+
+/* Traps of the instruction that has just ended. */
+static bool take_traps(struct bt_cpu *c)
+{
+	if (c->stepping) {
+		c->stepping = 0;
+		c->dr6_pending |= DR6_BS;
+	}
+	if (likely(!c->dr6_pending))
+		return false;
+	/* [1] 6.8.3: after MOV SS a data breakpoint waits, a step is lost. */
+	if (c->shadow == BT_SHADOW_MOVSS) {
+		c->dr6_pending &= ~DR6_BS;
+		return false;
+	}
+	deliver_debug(c, c->dr6_pending);
+	return true;
+}
+
+/* An instruction breakpoint is a fault of the next instruction. */
+static bool take_code_breakpoint(struct bt_cpu *c)
+{
+	gva_t va = (c->seg_base[X86_CS] + c->rip) & c->lin_mask;
+	u64 hits;
+
+	if (c->eflags & FLAG_RF || c->shadow == BT_SHADOW_MOVSS)
+		return false;
+	hits = watch_matches(c, WATCH_EXEC, va, 1);
+	if (!hits)
+		return false;
+	deliver_debug(c, hits);
+	return true;
+}
+
+/* ---- INIT and SIPI, [1] 9.4 -------------------------------------------- */
+
+static void do_init(struct bt_cpu *c)
+{
+	struct x86_state state;
+
+	bt_leave(c);
+	bt_get_state(c->vcpu, &state);
+	x86_state_init(&state);
+	/* The BSP starts over at the reset vector. */
+	if (c->vcpu->id == 0)
+		state.mp_state = X86_MP_RUNNABLE;
+	lapic_reset(&c->vcpu->lapic, true);
+	state.tsc_deadline = 0;
+	state.msr.apic_base = c->vcpu->lapic.regs.apic_base;
+	bt_set_state(c->vcpu, &state, NULL);
+	bt_enter(c);
+}
+
+static void do_sipi(struct bt_cpu *c)
+{
+	u32 vector = c->vcpu->sipi_vector & 0xff;
+
+	if (c->mp_state != X86_MP_WAIT_SIPI)
+		return;
+	c->mp_state = X86_MP_RUNNABLE;
+	bt_real_segment(&c->seg[X86_CS], (u16)(vector << 8));
+	c->rip = c->gpr[17] = 0;
+	bt_update_mode(c);
+}
+
+/* True: run() returns. */
+static bool take_mail(struct bt_cpu *c)
+{
+	u32 events = __atomic_exchange_n((u32 *)&c->vcpu->events, 0,
+					 __ATOMIC_SEQ_CST);
+
+	if (events & (VCPU_EV_INTR | VCPU_EV_TIMER))
+		c->intr_hint = 1;
+	if (events & VCPU_EV_NMI)
+		c->nmi_pending = 1;
+	if (events & VCPU_EV_INIT)
+		do_init(c);
+	if (events & VCPU_EV_SIPI)
+		do_sipi(c);
+	return events & VCPU_EV_KICK;
+}
+
+/* ---- NMI and interrupts ------------------------------------------------ */
+
+static bool take_nmi(struct bt_cpu *c)
+{
+	const struct bt_event event = {
+		.vector = VEC_NMI,
+		.kind = EVENT_INTERRUPT,
+	};
+
+	if (!c->nmi_pending || c->nmi_masked || c->shadow == BT_SHADOW_MOVSS)
+		return false;
+	c->nmi_pending = 0;
+	c->nmi_masked = 1;
+	c->mp_state = X86_MP_RUNNABLE;
+	c->stat_interrupts++;
+	bt_deliver_event(c, &event);
+	return true;
+}
+
+/* The vector of a maskable interrupt, acknowledged; -1: none. */
+static int acknowledge(struct bt_cpu *c)
+{
+	struct lapic *lapic = &c->vcpu->lapic;
+	struct irq_router *irq = &c->vcpu->vm->irq;
+	int vector;
+
+	bt_leave(c);
+	bt_pv_eoi_sync(c);
+	/* [1] 11.8.1: ExtINT bypasses the priorities. */
+	if (lapic_accepts_extint(lapic) && irq_extint_pending(irq)) {
+		vector = (int)irq_extint_ack(irq);
+	} else {
+		vector = lapic_pending(lapic);
+		if (vector >= 0) {
+			lapic_ack(lapic, (u8)vector);
+			bt_pv_eoi_offer(c);
+		}
+	}
+	bt_enter(c);
+	return vector;
+}
+
+static bool take_interrupt(struct bt_cpu *c)
+{
+	struct bt_event event = {.kind = EVENT_INTERRUPT};
+	int vector;
+
+	if (likely(!c->intr_hint) || !(c->eflags & FLAG_IF) || c->shadow)
+		return false;
+	/* Cleared first: what arrives from here on posts VCPU_EV_INTR. */
+	c->intr_hint = 0;
+	vector = acknowledge(c);
+	if (vector < 0)
+		return false;
+	/* There may be more; seen when IF opens again. */
+	c->intr_hint = 1;
+	c->mp_state = X86_MP_RUNNABLE;
+	c->stat_interrupts++;
+	event.vector = (u8)vector;
+	bt_deliver_event(c, &event);
+	return true;
+}
+
+/* ---- the boundary ------------------------------------------------------ */
+
+/* An exception that a loaded state still owes. */
+static bool take_saved_exception(struct bt_cpu *c)
+{
+	if (likely(!c->exc.pending))
+		return false;
+	c->exc.pending = false;
+	bt_deliver_pending(c);
+	return true;
+}
+
+static void take_down_shadow(struct bt_cpu *c, u32 why)
+{
+	if (c->shadow && !(why & ATTN_SHADOW))
+		c->shadow = 0;
+}
+
+/* True: something was delivered, look again. */
+static bool deliver_one(struct bt_cpu *c)
+{
+	return take_saved_exception(c) || take_traps(c) || take_nmi(c) ||
+	       take_interrupt(c);
+}
+
+static enum bt_next go_on(struct bt_cpu *c)
+{
+	bool step = c->eflags & FLAG_TF;
+
+	c->stepping = step;
+	/* RF is for one instruction; the one that sets it attends. */
+	c->eflags &= ~(u32)FLAG_RF;
+	if (likely(!step && !c->shadow && !bt_watches(c, WATCH_EXEC)))
+		return BT_RUN_BLOCK;
+	bt_attend(c, ATTN_STEP);
+	return BT_RUN_ONE;
+}
+
+enum bt_next bt_attend_all(struct bt_cpu *c)
+{
+	const u32 mine = ATTN_EVENTS | ATTN_SHADOW | ATTN_STEP | ATTN_TRAP |
+			 ATTN_HALT | ATTN_STOP;
+	u32 why = __atomic_fetch_and((u32 *)&c->attention, ~mine,
+				     __ATOMIC_SEQ_CST) &
+		  mine;
+
+	c->rip = c->gpr[17] &= c->ip_mask;
+	for (;;) {
+		if (why & ATTN_STOP)
+			return BT_LEAVE;
+		if (why & ATTN_EVENTS && take_mail(c)) {
+			bt_attend(c, why);
+			return leave(c, VCPU_EXIT_KICK);
+		}
+		if (c->mp_state == X86_MP_WAIT_SIPI)
+			return leave(c, VCPU_EXIT_HALT);
+		take_down_shadow(c, why);
+		why = 0;
+		if (!deliver_one(c)) {
+			if (c->mp_state == X86_MP_HALTED)
+				return leave(c, VCPU_EXIT_HALT);
+			if (likely(!(c->dr[7] & 0xff)) ||
+			    !take_code_breakpoint(c))
+				return go_on(c);
+		}
+		/* A delivery that ended in a triple fault. */
+		why = __atomic_fetch_and((u32 *)&c->attention, ~mine,
+					 __ATOMIC_SEQ_CST) &
+		      mine;
+	}
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is derived from the architectural state, and the whole state to and
+ * from struct x86_state.
+ *
+ * References: [1] Intel SDM vol. 3A 3.4.4, 5.5 (CPL), 4.6 (access rights).
+ *
+ * CPL is SS's DPL, as in a VMCS ([1] vol. 3C 25.4.1): null SS selectors of
+ * 64-bit code keep it in the attributes.
+ */
+#include "arch/cpuid.h"
+#include "engine/bt/fpu.h"
+#include "engine/bt/sys.h"
+#include "engine/bt/vm.h"
+
+u64 bt_get_reg(struct bt_cpu *c, u8 off, unsigned width)
+{
+	switch (width) {
+	case W8:
+		return *bt_r8(c, off);
+	case W16:
+		return *bt_r16(c, off);
+	case W32:
+		return bt_get32(c, off);
+	default:
+		return *bt_r64(c, off);
+	}
+}
+
+void bt_set_reg(struct bt_cpu *c, u8 off, unsigned width, u64 val)
+{
+	switch (width) {
+	case W8:
+		*bt_r8(c, off) = (u8)val;
+		break;
+	case W16:
+		*bt_r16(c, off) = (u16)val;
+		break;
+	case W32:
+		bt_set32(c, off, (u32)val);
+		break;
+	default:
+		*bt_r64(c, off) = val;
+	}
+}
+
+bool bt_is_amd(const struct bt_cpu *c)
+{
+	u32 name = c->policy->leaves[0].ebx; /* leaf 0 is the first */
+
+	return name == 0x68747541 /* "Auth" */ ||
+	       name == 0x6f677948 /* "Hygo" */;
+}
+
+/* ---- derived ----------------------------------------------------------- */
+
+/* Every access goes the slow way where one may match a watchpoint or must be
+ * checked for alignment. */
+void bt_update_tlb(struct bt_cpu *c)
+{
+	bool ac = c->eflags & FLAG_AC;
+	bool aligned = c->cpl == 3 && ac && c->cr0 & CR0_AM;
+
+	if (unlikely(aligned || (c->dr[7] & 0xff &&
+				 bt_watches(c, WATCH_WRITE | WATCH_ACCESS))))
+		c->tlb = &bt_empty_tlb;
+	else if (c->cpl == 3)
+		c->tlb = &c->mmu[MMU_USER];
+	else if (c->cr4 & CR4_SMAP && !ac)
+		c->tlb = &c->mmu[MMU_KERNEL];
+	else
+		c->tlb = &c->mmu[MMU_KERNEL_AC];
+}
+
+/* Can an access that paging allows violate the segment. */
+static bool needs_check(const struct bt_cpu *c, unsigned seg)
+{
+	const u16 flat = SEG_P | SEG_S | SEG_WRITABLE;
+	const u16 care = flat | SEG_CODE | SEG_EXPAND_DOWN | SEG_UNUSABLE;
+	const struct x86_segment *s = &c->seg[seg];
+
+	if (c->code == W64)
+		return false;
+	if (s->limit != 0xffffffff)
+		return true;
+	return bt_protected(c) && (s->attr & care) != flat;
+}
+
+void bt_update_segment(struct bt_cpu *c, unsigned seg)
+{
+	bool based = c->code != W64 || seg == X86_FS || seg == X86_GS;
+
+	c->seg_base[seg] = based ? c->seg[seg].base : 0;
+	if (needs_check(c, seg))
+		c->seg_check |= 1u << seg;
+	else
+		c->seg_check &= ~(1u << seg);
+}
+
+static enum bt_width code_size(const struct bt_cpu *c)
+{
+	u16 attr = c->seg[X86_CS].attr;
+
+	if (c->msr.efer & EFER_LMA && attr & SEG_L)
+		return W64;
+	return attr & SEG_DB ? W32 : W16;
+}
+
+void bt_update_mode(struct bt_cpu *c)
+{
+	static const u64 ip_masks[] = {0, 0xffff, 0xffffffff, ~0ull};
+
+	c->cpl = bt_protected(c) ? bt_seg_dpl(&c->seg[X86_SS]) & 3 : 0;
+	c->code = (u8)code_size(c);
+	c->ip_mask = ip_masks[c->code];
+	if (c->code == W64) {
+		c->lin_mask = ~0ull;
+		c->stack_mask = ~0ull;
+	} else {
+		c->lin_mask = 0xffffffff;
+		c->stack_mask =
+			c->seg[X86_SS].attr & SEG_DB ? 0xffffffff : 0xffff;
+	}
+	for (unsigned seg = 0; seg < X86_SEGS; seg++)
+		bt_update_segment(c, seg);
+	bt_update_tlb(c);
+}
+
+void bt_set_flags(struct bt_cpu *c, u32 flags)
+{
+	const u32 keep = FLAG_TF | FLAG_IF | FLAG_DF | FLAG_IOPL | FLAG_NT |
+			 FLAG_RF | FLAG_AC | FLAG_ID;
+	u32 old = c->eflags;
+
+	bt_set_arith(c, flags);
+	c->eflags = flags & keep;
+	/* RF matters where an instruction breakpoint is set, only. */
+	if (unlikely(flags & FLAG_RF) && !bt_watches(c, WATCH_EXEC))
+		c->eflags &= ~(u32)FLAG_RF;
+	if ((c->eflags ^ old) & FLAG_AC)
+		bt_update_tlb(c);
+	if (unlikely(c->eflags & (FLAG_TF | FLAG_RF)))
+		bt_attend(c, ATTN_STEP);
+	if (c->eflags & ~old & FLAG_IF && c->intr_hint)
+		bt_attend(c, ATTN_EVENTS);
+}
+
+/* ---- whole ------------------------------------------------------------- */
+
+static void copy(void *dst, const void *src, size_t len)
+{
+	__asm__ volatile("rep movsb"
+			 : "+D"(dst), "+S"(src), "+c"(len)
+			 :
+			 : "memory");
+}
+
+static void get_msrs(struct bt_cpu *c, struct x86_msrs *msr)
+{
+	copy(msr, &c->msr, sizeof(*msr));
+	msr->fs_base = c->seg[X86_FS].base;
+	msr->gs_base = c->seg[X86_GS].base;
+	msr->apic_base = c->vcpu->lapic.regs.apic_base;
+}
+
+int bt_get_state(struct vcpu *vcpu, struct x86_state *state)
+{
+	struct bt_cpu *c = vcpu->engine;
+	struct lapic *lapic = &vcpu->lapic;
+
+	bt_pv_eoi_sync(c);
+	copy(state->gpr, c->gpr, sizeof(state->gpr));
+	state->rip = c->gpr[17];
+	state->rflags = bt_flags(c);
+	copy(state->seg, c->seg, sizeof(state->seg));
+	state->gdtr = c->gdtr;
+	state->idtr = c->idtr;
+	state->cr0 = c->cr0;
+	state->cr2 = c->cr2;
+	state->cr3 = c->cr3;
+	state->cr4 = c->cr4;
+	state->cr8 = lapic_get_cr8(lapic);
+	state->xcr0 = c->xcr0;
+	copy(state->dr, c->dr, sizeof(state->dr));
+	copy(state->pdpte, c->pdpte, sizeof(state->pdpte));
+	get_msrs(c, &state->msr);
+	state->tsc = clock_tsc(&vcpu->vm->clock) + c->msr.tsc_adjust;
+	state->tsc_deadline = lapic->regs.tsc_deadline;
+	if (state->tsc_deadline)
+		state->tsc_deadline += c->msr.tsc_adjust;
+	state->mp_state = c->mp_state;
+	state->shadow_sti = c->shadow == BT_SHADOW_STI;
+	state->shadow_movss = c->shadow == BT_SHADOW_MOVSS;
+	state->nmi_masked = c->nmi_masked;
+	state->nmi_pending = c->nmi_pending;
+	/* run() returns between instructions, with nothing half delivered. */
+	state->exc_pending = 0;
+	state->exc_vector = 0;
+	state->exc_has_error = 0;
+	state->exc_error = 0;
+	state->reserved = 0;
+	copy(state->xsave, c->xsave, sizeof(state->xsave));
+	return 0;
+}
+
+/* The LAPIC's own registers are saved apart; these two are in both. */
+static void set_lapic(struct bt_cpu *c, const struct x86_state *state)
+{
+	struct lapic *lapic = &c->vcpu->lapic;
+	u64 bsp = lapic->regs.apic_base & APIC_BASE_BSP;
+	u64 base = (state->msr.apic_base & ~APIC_BASE_BSP) | bsp;
+
+	if (base != lapic->regs.apic_base)
+		lapic_msr_write(lapic, MSR_APIC_BASE, base);
+	if (state->cr8 != lapic_get_cr8(lapic))
+		lapic_set_cr8(lapic, state->cr8 & 15);
+	if (state->tsc_deadline)
+		lapic_msr_write(lapic, MSR_TSC_DEADLINE,
+				state->tsc_deadline - state->msr.tsc_adjust);
+}
+
+static void set_events(struct bt_cpu *c, const struct x86_state *state)
+{
+	u32 why = ATTN_EVENTS;
+
+	c->mp_state = state->mp_state;
+	c->nmi_masked = state->nmi_masked;
+	c->nmi_pending = state->nmi_pending;
+	c->shadow = 0;
+	if (state->shadow_sti)
+		c->shadow = BT_SHADOW_STI;
+	if (state->shadow_movss)
+		c->shadow = BT_SHADOW_MOVSS;
+	if (c->shadow)
+		why |= ATTN_SHADOW;
+	c->dr6_pending = 0;
+	c->stepping = 0;
+	c->delivering = -1;
+	c->intr_hint = 1;
+	c->pv_eoi_armed = 0;
+	bt_attend(c, why | ATTN_STEP);
+	/* Delivered at the first boundary, as if raised there (event.c). */
+	c->exc.vector = state->exc_vector;
+	c->exc.has_error = state->exc_has_error;
+	c->exc.soft = false;
+	c->exc.error = state->exc_error;
+	c->exc.pending = state->exc_pending;
+}
+
+int bt_set_state(struct vcpu *vcpu, const struct x86_state *state,
+		 struct err *err)
+{
+	struct bt_cpu *c = vcpu->engine;
+
+	copy(c->gpr, state->gpr, sizeof(state->gpr));
+	c->gpr[16] = 0;
+	c->gpr[17] = c->rip = state->rip;
+	copy(c->seg, state->seg, sizeof(c->seg));
+	c->gdtr = state->gdtr;
+	c->idtr = state->idtr;
+	c->cr0 = state->cr0;
+	c->cr2 = state->cr2;
+	c->cr3 = state->cr3;
+	c->cr4 = state->cr4;
+	c->xcr0 = state->xcr0;
+	copy(c->dr, state->dr, sizeof(c->dr));
+	copy(c->pdpte, state->pdpte, sizeof(c->pdpte));
+	copy(&c->msr, &state->msr, sizeof(c->msr));
+	copy(c->xsave, state->xsave, sizeof(state->xsave));
+	bt_set_arith(c, (u32)state->rflags);
+	c->eflags = (u32)state->rflags & ~(u32)(FLAG_ARITH | FLAG_1 | FLAG_VM);
+	set_lapic(c, state);
+	set_events(c, state);
+	bt_update_mode(c);
+	bt_tlb_flush(c);
+	bt_pv_write_clock(c);
+	return 0;
+}
