@@ -110,7 +110,7 @@ void bt_tss_stack(struct bt_cpu *c, u8 cpl, u32 ext, struct x86_segment *ss,
 	sel = (u16)bt_load_sys(c, tr->base + off + size, 2);
 	if (bt_sel_null(sel))
 		bt_raise_error(c, VEC_TS, ext);
-	bt_check_ss(c, sel, cpl, VEC_TS, ss, ext);
+	bt_check_ss(c, sel, cpl, (struct bt_blame){VEC_TS, (u8)ext}, ss);
 }
 
 static void load_gate(struct bt_cpu *c, u8 vector, u32 ext, struct gate *g)

@@ -72,7 +72,8 @@ static void check_return_ss(struct bt_cpu *c, struct ret *r)
 	u8 cpl = r->cs_sel & SEL_RPL;
 
 	if (!bt_sel_null(r->ss_sel)) {
-		bt_check_ss(c, r->ss_sel, cpl, VEC_GP, &r->ss, 0);
+		bt_check_ss(c, r->ss_sel, cpl, (struct bt_blame){VEC_GP, 0},
+			    &r->ss);
 		return;
 	}
 	if (!returns_to_64(c, r) || cpl == 3 || (r->ss_sel & SEL_RPL) != cpl)

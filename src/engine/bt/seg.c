@@ -50,18 +50,18 @@ void bt_flat_stack(struct x86_segment *s, u16 sel, unsigned dpl)
 			SEG_DB | dpl << SEG_DPL_SHIFT);
 }
 
-void bt_check_ss(struct bt_cpu *c, u16 sel, u8 cpl, u8 vector,
-		 struct x86_segment *s, u32 ext)
+void bt_check_ss(struct bt_cpu *c, u16 sel, u8 cpl, struct bt_blame blame,
+		 struct x86_segment *s)
 {
 	const u16 kind = SEG_S | SEG_CODE | SEG_WRITABLE;
 	struct bt_desc d;
 
-	bt_desc_load(c, sel, ext, vector, &d);
+	bt_desc_load(c, sel, blame.ext, blame.vector, &d);
 	if ((sel & SEL_RPL) != cpl || bt_desc_dpl(&d) != cpl ||
 	    (bt_desc_attr(&d) & kind) != (SEG_S | SEG_WRITABLE))
-		bt_raise_error(c, vector, SEL_ERR(sel) | ext);
+		bt_raise_error(c, blame.vector, SEL_ERR(sel) | blame.ext);
 	if (!(bt_desc_attr(&d) & SEG_P))
-		bt_raise_error(c, VEC_SS, SEL_ERR(sel) | ext);
+		bt_raise_error(c, VEC_SS, SEL_ERR(sel) | blame.ext);
 	bt_desc_set_accessed(c, &d);
 	bt_desc_to_segment(&d, sel, s);
 }
@@ -77,7 +77,7 @@ static void load_ss(struct bt_cpu *c, u16 sel)
 		bt_null_segment(&s, sel);
 		s.attr |= (u16)(c->cpl << SEG_DPL_SHIFT);
 	} else {
-		bt_check_ss(c, sel, c->cpl, VEC_GP, &s, 0);
+		bt_check_ss(c, sel, c->cpl, (struct bt_blame){VEC_GP, 0}, &s);
 	}
 	c->seg[X86_SS] = s;
 	bt_update_mode(c);

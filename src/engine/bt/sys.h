@@ -161,10 +161,14 @@ static inline bool bt_desc_is_code(const struct bt_desc *d)
 
 /* MOV, POP, LxS to a segment register but CS; all checks. */
 void bt_load_segment(struct bt_cpu *c, unsigned seg, u16 sel);
-/* The checks of SS for privilege `cpl`; [1] MOV, RET, IRET differ in vector
- * and ext only. Fills *s, does not load. */
-void bt_check_ss(struct bt_cpu *c, u16 sel, u8 cpl, u8 vector,
-		 struct x86_segment *s, u32 ext);
+/* What a failing check of SS raises: #GP or #TS, with EXT in the code. */
+struct bt_blame {
+	u8 vector;
+	u8 ext;
+};
+/* The checks of SS for privilege `cpl`. Fills *s, does not load. */
+void bt_check_ss(struct bt_cpu *c, u16 sel, u8 cpl, struct bt_blame blame,
+		 struct x86_segment *s);
 void bt_null_segment(struct x86_segment *s, u16 sel);
 /* Real mode: base is sixteen times the selector. */
 void bt_real_segment(struct x86_segment *s, u16 sel);
