@@ -227,6 +227,34 @@ static void test_last_words(void **unused)
 	}
 }
 
+static void *late_reader(void *arg)
+{
+	pause_ms(400);
+	return slow_reader(arg);
+}
+
+/* A guest that ended by itself has its last words heard, however late. */
+static void test_end_waits_for_reader(void **unused)
+{
+	struct bench b;
+	pthread_t reader;
+	void *len;
+	int fds[2];
+	u32 sent;
+
+	assert_int_equal(pipe(fds), 0);
+	fcntl(fds[1], F_SETPIPE_SZ, PIPE_SIZE);
+	start(&b, -1, fds[1]);
+	run(&b);
+	sent = send_until_busy(&b);
+	pthread_create(&reader, NULL, late_reader, &fds[0]);
+	stop(&b, VM_STOP_POWEROFF);
+	close(fds[1]);
+	pthread_join(reader, &len);
+	assert_int_equal((size_t)len, sent);
+	close(fds[0]);
+}
+
 /* Told to stop, a VM does not wait for a reader that does not read. */
 static void test_stop_with_stuck_reader(void **unused)
 {
@@ -522,6 +550,7 @@ int main(void)
 		cmocka_unit_test(test_full_pipe_is_back_pressure),
 		cmocka_unit_test(test_a_megabyte_out),
 		cmocka_unit_test(test_last_words),
+		cmocka_unit_test(test_end_waits_for_reader),
 		cmocka_unit_test(test_stop_with_stuck_reader),
 		cmocka_unit_test(test_reader_goes_away),
 		cmocka_unit_test(test_no_descriptors),

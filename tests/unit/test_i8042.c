@@ -108,6 +108,21 @@ static void test_command_byte(void **state)
 	}
 }
 
+static void test_commands_end_what_was_begun(void **state)
+{
+	struct bench *b = *state;
+
+	data(b, 0xf2); /* three bytes wait */
+	command(b, 0xaa);
+	expect(b, "\x55", 1);
+	command(b, 0x60);
+	command(b, 0xad);
+	data(b, 0xee); /* is the keyboard's, and turns it on */
+	expect(b, "\xee", 1);
+	command(b, 0x20);
+	expect(b, "\x65", 1);
+}
+
 static void test_echo_and_aux(void **state)
 {
 	struct bench *b = *state;
@@ -309,11 +324,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	static const struct CMUnitTest tests[] = {
-		TEST(test_self_test),	 TEST(test_command_byte),
-		TEST(test_echo_and_aux), TEST(test_a20_reads_back),
-		TEST(test_resets),	 TEST(test_keyboard_commands),
-		TEST(test_untranslated), TEST(test_interrupts),
-		TEST(test_no_keyboard),	 TEST(test_save_load),
+		TEST(test_self_test),
+		TEST(test_command_byte),
+		TEST(test_commands_end_what_was_begun),
+		TEST(test_echo_and_aux),
+		TEST(test_a20_reads_back),
+		TEST(test_resets),
+		TEST(test_keyboard_commands),
+		TEST(test_untranslated),
+		TEST(test_interrupts),
+		TEST(test_no_keyboard),
+		TEST(test_save_load),
 		TEST(test_nonsense),
 	};
 #undef TEST

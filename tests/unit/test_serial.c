@@ -85,6 +85,14 @@ static void later(struct bench *b, u64 ns)
 	fixture_time(b->vm, clock_ns(&b->vm->clock) + ns);
 }
 
+/* True if the event loop would sleep. */
+static bool loop_is_idle(struct bench *b)
+{
+	struct epoll_event event;
+
+	return epoll_wait(b->vm->loop.epoll_fd, &event, 1, 0) == 0;
+}
+
 /* Into loopback with both FIFOs on and empty. */
 static void loopback(struct bench *b, unsigned fcr)
 {
@@ -246,6 +254,49 @@ static void test_output_is_gathered(void **state)
 	assert_int_equal(b->vm->timers.count, 0);
 }
 
+static void test_busy_transmitter(void **state)
+{
+	struct bench *b = *state;
+	char buf[65536];
+	unsigned sent = 0, got = 0;
+	ssize_t ret;
+
+	fcntl(b->out[1], F_SETPIPE_SZ, 4096);
+	for (; in(b, LSR) == 0x60; sent++)
+		out(b, THR, 'x');
+	assert_int_equal(in(b, LSR), 0);
+	assert_true(loop_is_idle(b));
+	out(b, IER, 0x02);
+	assert_int_equal(in(b, IIR), 0x01);
+	while ((ret = read(b->out[0], buf, sizeof(buf))) > 0) {
+		got += (unsigned)ret;
+		serve(b);
+	}
+	assert_int_equal(got, sent);
+	assert_int_equal(in(b, IIR), 0x02);
+	assert_int_equal(in(b, LSR), 0x60);
+	/* Nothing left to write: the pipe's room is no event any more. */
+	assert_true(loop_is_idle(b));
+}
+
+static void test_quiesce_flushes(void **state)
+{
+	struct bench *b = *state;
+	char buf[8];
+
+	out(b, THR, 'h');
+	device_quiesce_all(b->vm);
+	assert_int_equal(read(b->out[0], buf, sizeof(buf)), 1);
+	assert_int_equal(write(b->in[1], "x", 1), 1);
+	serve(b);
+	serve(b);
+	assert_int_equal(in(b, LSR), 0x60);
+	assert_true(loop_is_idle(b));
+	device_resume_all(b->vm);
+	serve(b);
+	assert_int_equal(in(b, LSR), 0x61);
+}
+
 /* ---- receiver ---- */
 
 static void test_receive_without_fifo(void **state)
@@ -402,6 +453,7 @@ static void test_input_flow(void **state)
 	/* The rest waits in the pipe. */
 	assert_int_equal(ioctl(b->in[0], FIONREAD, &left), 0);
 	assert_int_equal(left, 84);
+	assert_true(loop_is_idle(b));
 	for (unsigned i = 0; i < sizeof(text); i++) {
 		if (!(in(b, LSR) & 1))
 			serve(b);
@@ -428,7 +480,6 @@ static void test_no_input_in_loopback(void **state)
 static void test_end_of_input(void **state)
 {
 	struct bench *b = *state;
-	struct epoll_event event;
 
 	vm_destroy(b->vm);
 	b->vm = fixture_vm(1);
@@ -445,7 +496,7 @@ static void test_end_of_input(void **state)
 	serve(b);
 	assert_int_equal(in(b, LSR), 0x60);
 	/* A closed pipe is not watched, or it would spin. */
-	assert_int_equal(epoll_wait(b->vm->loop.epoll_fd, &event, 1, 0), 0);
+	assert_true(loop_is_idle(b));
 }
 
 /* ---- life ---- */
@@ -455,6 +506,7 @@ static void test_save_load(void **state)
 	struct bench *b = *state;
 	struct device_blob blob;
 	struct err err = {0};
+	unsigned refused = 0;
 
 	loopback(b, 0x47);
 	out(b, IER, 0x01);
@@ -469,8 +521,18 @@ static void test_save_load(void **state)
 	for (unsigned i = 0; i < 5; i++)
 		assert_int_equal(in(b, RBR), 'a' + i);
 	/* What cannot have been saved is refused, and changes nothing. */
-	for (unsigned i = 0; i < blob.size; i++)
+	for (unsigned i = 0; i < blob.size; i++) {
+		u8 saved = blob.data[i];
+
 		blob.data[i] = 0xff;
+		if (device_load(b->dev, &blob, &err))
+			refused++;
+		blob.data[i] = saved;
+		device_reset_all(b->vm);
+	}
+	assert_int_equal(refused, 7);
+	out(b, SCR, 0x99);
+	memset(blob.data, 0xff, blob.size);
 	assert_int_equal(device_load(b->dev, &blob, &err), -EINVAL);
 	assert_int_equal(in(b, SCR), 0x99);
 	assert_int_equal(in(b, LSR), 0x60);
@@ -504,6 +566,8 @@ int main(void)
 		TEST(test_modem_loopback),
 		TEST(test_thre_interrupt),
 		TEST(test_output_is_gathered),
+		TEST(test_busy_transmitter),
+		TEST(test_quiesce_flushes),
 		TEST(test_receive_without_fifo),
 		TEST(test_trigger_levels),
 		TEST(test_fifo_timeout),
