@@ -20,10 +20,10 @@ struct boot_info {
 };
 
 extern u32 multiboot_magic, multiboot_info;
-extern u8 image_end[];
 
 static unsigned checks, failures;
-static ulong next_page;
+/* Far above the image, and what a loader may have put behind it. */
+static ulong next_page = 16 << 20;
 
 bool expect_at(bool fine, const char *text, const char *file, int line)
 {
@@ -84,8 +84,6 @@ void *pages_alloc(unsigned count)
 {
 	u64 *page;
 
-	if (!next_page)
-		next_page = ((ulong)image_end + PAGE - 1) & -(ulong)PAGE;
 	page = (u64 *)next_page;
 	next_page += count * PAGE;
 	for (unsigned i = 0; i < count * PAGE / sizeof(*page); i++)

@@ -21,7 +21,7 @@ void skip(const char *what);
 /* A multiboot command line entry "name=number"; val where it is not there. */
 ulong option_number(const char *name, ulong val);
 
-/* Zeroed pages below 4 GiB, never freed; on a page boundary. */
+/* Zeroed pages from 16 MiB up, never freed; on a page boundary. */
 void *page_alloc(void);
 void *pages_alloc(unsigned count);
 
