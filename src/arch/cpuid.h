@@ -120,6 +120,9 @@ struct cpu_request {
 int cpu_policy_init(struct cpu_policy *policy,
 		    const struct cpu_request *request, struct err *err);
 
+/* As Linux's /proc/cpuinfo spells it. */
+const char *cpu_feature_name(unsigned feature);
+
 /*
  * CPUID as vCPU `apic_id` sees it, before the bits that depend on its control
  * registers (OSXSAVE, the XSAVE sizes), which the engine adds.

@@ -72,6 +72,11 @@ const struct cpu_feature_bit cpu_feature_bits[FEAT_COUNT] = {
 	[FEAT_AUTOIBRS] = {"autoibrs", 0x80000021u, 0, CPUID_EAX, 8},
 };
 
+const char *cpu_feature_name(unsigned feature)
+{
+	return cpu_feature_bits[feature].name;
+}
+
 /* What an engine does by itself, whatever the host's CPU offers. */
 const u64 cpu_engine_features =
 	BIT(FEAT_BASE) | BIT(FEAT_PCID) | BIT(FEAT_INVPCID) | BIT(FEAT_X2APIC) |

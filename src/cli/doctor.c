@@ -25,6 +25,28 @@ __attribute__((format(printf, 2, 3))) static void line(const char *what,
 	putchar('\n');
 }
 
+/* What the model "host" has beyond v3, which `policy` is. */
+static void report_host_model(const struct cpu_policy *policy,
+			      struct cpu_request request)
+{
+	struct cpu_policy all;
+	char names[200] = "";
+	u64 more;
+
+	request.model = "host";
+	if (cpu_policy_init(&all, &request, NULL))
+		return;
+	more = all.features & ~policy->features;
+	for (unsigned i = 0; i < FEAT_COUNT; i++) {
+		const size_t len = strlen(names);
+
+		if (more & BIT(i))
+			snprintf(names + len, sizeof(names) - len, " %s",
+				 cpu_feature_name(i));
+	}
+	line("cpu host", "v3%s%s", more ? " and" : "", names);
+}
+
 /* The model that fits, in policy; -errno with the reason in err if none. */
 static int report_cpu(struct cpu_policy *policy, struct err *err)
 {
@@ -39,6 +61,8 @@ static int report_cpu(struct cpu_policy *policy, struct err *err)
 	request.tsc_khz = source.tsc_khz;
 	ret = cpu_policy_init(policy, &request, &missing);
 	line("cpu v3", "%s", ret ? missing.msg : "yes");
+	if (!ret)
+		report_host_model(policy, request);
 	if (ret) {
 		request.model = "v2";
 		ret = cpu_policy_init(policy, &request, err);
@@ -86,6 +110,7 @@ int cli_doctor(int argc, char **argv)
 		ret = engine_bt.probe(&err);
 	line("engine kvm", "not in this version");
 	line("engine bt", "%s", ret ? err.msg : "yes");
+	line("sandbox", "not in this version");
 	if (ret) {
 		printf("\nVireo cannot run VMs here: %s.\n", err.msg);
 		return EXIT_HOST;
