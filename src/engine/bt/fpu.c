@@ -67,6 +67,7 @@ void bt_fpu_save_slow(struct bt_cpu *c)
 	x->fip = c->fip;
 	x->fdp = c->fdp;
 	x->fop = c->fop;
+	x->mxcsr_mask = MXCSR_MASK;
 	host_control_words();
 	c->fpu_live = false;
 }
@@ -85,7 +86,7 @@ void bt_fpu_reset(struct bt_cpu *c, bool init)
 	x->fcw = 0x40;
 	x->ftw = 0xff;
 	x->mxcsr = MXCSR_RESET;
-	x->mxcsr_mask = 0xffff;
+	x->mxcsr_mask = MXCSR_MASK;
 	*xsave_header(c->xsave) = XCR0_X87 | XCR0_SSE;
 	c->fip = c->fdp = 0;
 	c->fop = c->fcs = c->fds = 0;

@@ -9,7 +9,9 @@
 
 #include "util/types.h"
 
+#define FCW_INIT 0x37fu
 #define MXCSR_RESET 0x1f80u
+#define MXCSR_MASK 0xffffu /* AMD's misaligned mode (bit 17) not offered */
 #define XSAVE_LEGACY_BYTES 512
 #define XSAVE_HEADER_BYTES 64
 #define XSAVE_COMPACTED BIT(63) /* in XCOMP_BV */
