@@ -72,7 +72,7 @@ const u8 *codebuf_commit(struct codebuf *buf, u64 len)
 	return at;
 }
 
-void codebuf_reset(struct codebuf *buf)
+void codebuf_reset(struct codebuf *buf, u64 used)
 {
-	buf->used = 0;
+	buf->used = used;
 }

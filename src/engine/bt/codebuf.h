@@ -22,4 +22,5 @@ void codebuf_fini(struct codebuf *buf);
 u8 *codebuf_reserve(struct codebuf *buf, u64 len);
 /* Keep the first `len` bytes of what was reserved; their executable address. */
 const u8 *codebuf_commit(struct codebuf *buf, u64 len);
-void codebuf_reset(struct codebuf *buf);
+/* Forget what is behind the first `used` bytes. */
+void codebuf_reset(struct codebuf *buf, u64 used);

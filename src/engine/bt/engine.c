@@ -6,6 +6,7 @@
 
 #include "engine/bt/exec.h"
 #include "engine/bt/fpu.h"
+#include "engine/bt/signals.h"
 #include "engine/bt/sys.h"
 #include "engine/bt/vm.h"
 
@@ -123,6 +124,8 @@ static int vm_init(struct vm *vm, struct err *err)
 	ret = bt_code_init(bvm, err);
 	if (!ret)
 		ret = bt_stub_init(bvm, err);
+	if (!ret)
+		ret = bt_signals_init(err);
 	if (ret)
 		vm_fini(vm);
 	return ret;

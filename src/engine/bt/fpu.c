@@ -11,6 +11,8 @@
  */
 #include "engine/bt/fpu.h"
 
+#include "engine/bt/signals.h"
+#include "engine/bt/span.h"
 #include "engine/bt/xsave.h"
 
 static void xsave_host(void *area, u64 mask)
@@ -54,6 +56,7 @@ void bt_fpu_load_slow(struct bt_cpu *c)
 	else
 		fxrstor_host(c->xsave);
 	c->fpu_live = true;
+	bt_live_cpu = c;
 }
 
 void bt_fpu_save_slow(struct bt_cpu *c)
@@ -70,6 +73,7 @@ void bt_fpu_save_slow(struct bt_cpu *c)
 	x->mxcsr_mask = MXCSR_MASK;
 	host_control_words();
 	c->fpu_live = false;
+	bt_live_cpu = NULL;
 }
 
 void bt_fpu_reset(struct bt_cpu *c, bool init)
@@ -79,7 +83,7 @@ void bt_fpu_reset(struct bt_cpu *c, bool init)
 	/* [1] table 10-1: INIT leaves x87, MMX, XMM and MXCSR as they are. */
 	if (init)
 		return;
-	c->fpu_live = false;
+	bt_fpu_save(c);
 	for (unsigned k = 0; k < sizeof(c->xsave); k += 8)
 		*(u64 *)(void *)(c->xsave + k) = 0;
 	/* RESET, not FNINIT: FCW 40h, all registers +0.0 and tagged valid. */
@@ -90,4 +94,46 @@ void bt_fpu_reset(struct bt_cpu *c, bool init)
 	*xsave_header(c->xsave) = XCR0_X87 | XCR0_SSE;
 	c->fip = c->fdp = 0;
 	c->fop = c->fcs = c->fds = 0;
+}
+
+void bt_fpu_get(struct bt_cpu *c, u8 *image)
+{
+	bt_fpu_save(c);
+	bt_copy(image, c->xsave, sizeof(c->xsave));
+}
+
+/* A component that the header calls initial is made so: operations read the
+ * image without looking at the header. */
+static void fill_initial(struct bt_cpu *c, u64 present)
+{
+	struct xsave_legacy *x = (struct xsave_legacy *)(void *)c->xsave;
+
+	if (!(present & XCR0_X87)) {
+		bt_zero(x, offsetof(struct xsave_legacy, mxcsr));
+		bt_zero(x->st, sizeof(x->st));
+		x->fcw = FCW_INIT;
+	}
+	if (!(present & XCR0_SSE))
+		bt_zero(x->xmm, sizeof(x->xmm));
+	if (!(present & XCR0_AVX))
+		bt_zero(c->xsave + XSAVE_AVX, sizeof(c->xsave) - XSAVE_AVX);
+}
+
+void bt_fpu_set(struct bt_cpu *c, const u8 *image)
+{
+	struct xsave_legacy *x = (struct xsave_legacy *)(void *)c->xsave;
+	u64 *header = xsave_header(c->xsave);
+
+	bt_fpu_save(c);
+	bt_copy(c->xsave, image, sizeof(c->xsave));
+	/* What the host would refuse to load ([1] 13.8). */
+	*header &= c->policy->xcr0_mask | XCR0_X87 | XCR0_SSE;
+	bt_zero(header + 1, XSAVE_HEADER_BYTES - 8);
+	x->mxcsr &= MXCSR_MASK;
+	x->mxcsr_mask = MXCSR_MASK;
+	fill_initial(c, *header);
+	c->fip = x->fip;
+	c->fdp = x->fdp;
+	c->fop = x->fop & 0x7ff;
+	c->fcs = c->fds = 0;
 }

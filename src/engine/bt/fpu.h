@@ -11,6 +11,11 @@
 
 void bt_fpu_reset(struct bt_cpu *c, bool init); /* SDM table 10-1 */
 
+/* X86_XSAVE_AREA bytes, as struct x86_state has them. An image from outside
+ * may hold anything; what cannot be loaded is dropped. */
+void bt_fpu_get(struct bt_cpu *c, u8 *image);
+void bt_fpu_set(struct bt_cpu *c, const u8 *image);
+
 void bt_fpu_load_slow(struct bt_cpu *c);
 void bt_fpu_save_slow(struct bt_cpu *c);
 

@@ -12,7 +12,8 @@
 #include "bt_ops.h"
 #include "engine/bt/fpu.h"
 #include "engine/bt/mem.h"
-#include "engine/bt/vm.h"
+#include "engine/bt/signals.h"
+#include "engine/bt/xsave.h"
 
 /* [1] tables 2-16 and following, in their order. */
 void bt_fpu_check(struct bt_cpu *c, u32 attrs)
@@ -40,19 +41,35 @@ static inline const struct bt_row *begin(struct bt_cpu *c,
 	const struct bt_row *row = &bt_rows[i->row];
 
 	bt_fpu_check(c, row->attrs);
-	bt_fpu_load(c);
 	return row;
 }
 
-static inline u64 call_stub(struct bt_cpu *c, const struct bt_insn *i,
-			    const void *mem, u64 rax)
+/*
+ * [1] vol. 1 8.1.8: kept by all but the control instructions. To be called
+ * when the stub has run: until then an error of the instruction before may be
+ * due, and the pointers are that one's.
+ */
+static inline void note_pointers(struct bt_cpu *c, const struct bt_row *row,
+				 const struct bt_insn *i)
 {
-	const u8 *stub = c->bvm->stubs->code.exec + (u32)i->imm;
+	if ((row->attrs & (ROW_X87 | ROW_CONTROL)) != ROW_X87)
+		return;
+	c->fip = c->rip;
+	c->fcs = c->seg[X86_CS].selector;
+	c->fop = (u16)((row->opcode & 7) << 8 | i->v);
+	if (!i->mem)
+		return;
+	c->fdp = bt_ea(c, i);
+	c->fds = c->seg[i->seg].selector;
+}
 
-	__asm__ volatile("call *%1"
-			 : "+a"(rax)
-			 : "r"(stub), "D"(mem)
-			 : "cc", "memory");
+/* Loads the state last: finding the operand may have led outside. */
+static inline u64 run(struct bt_cpu *c, const struct bt_row *row,
+		      const struct bt_insn *i, const void *mem, u64 rax)
+{
+	bt_fpu_load(c);
+	rax = bt_call_stub(c, i, mem, rax);
+	note_pointers(c, row, i);
 	return rax;
 }
 
@@ -75,34 +92,27 @@ static void check_alignment(struct bt_cpu *c, const struct bt_row *row,
 		bt_gp(c);
 }
 
-/* [1] vol. 1 8.1.8: kept by all but the control instructions. */
-static inline void note_pointers(struct bt_cpu *c, const struct bt_row *row,
-				 gva_t off)
-{
-	if ((row->attrs & (ROW_X87 | ROW_CONTROL)) != ROW_X87)
-		return;
-	c->fip = c->rip;
-	c->fdp = off;
-}
-
-/* Bytes to read at a host address: the guest's own page, or a copy. */
+/* Where to read the operand: the guest's own page, or a copy; NULL for the
+ * register form. */
 static const void *source(struct bt_cpu *c, const struct bt_row *row,
 			  const struct bt_insn *i)
 {
-	unsigned size = operand_size(row, i);
-	gva_t va = bt_operand(c, i, size, false);
+	unsigned size;
 	const void *p;
+	gva_t va;
 
+	if (!i->mem)
+		return NULL;
+	size = operand_size(row, i);
+	va = bt_operand(c, i, size, false);
 	check_alignment(c, row, va, size);
 	p = bt_rptr(c, va, size);
 	if (unlikely(!p))
 		p = bt_ptr_slow(c, va, size, false);
 	if (unlikely(!p)) {
 		bt_load_bytes(c, va, c->bounce, size);
-		bt_fpu_load(c); /* a device may have been asked */
 		p = c->bounce;
 	}
-	note_pointers(c, row, bt_ea(c, i));
 	return p;
 }
 
@@ -110,9 +120,18 @@ static void simd_plain(struct bt_cpu *c, const struct bt_insn *i)
 {
 	const struct bt_row *row = begin(c, i);
 
-	if (!i->mem)
-		note_pointers(c, row, c->fdp);
-	call_stub(c, i, i->mem ? source(c, row, i) : NULL, 0);
+	run(c, row, i, source(c, row, i), 0);
+}
+
+/* An x87 store with an unmasked error has left memory alone. */
+static bool stored(const struct bt_row *row)
+{
+	u16 fsw;
+
+	if ((row->attrs & (ROW_X87 | ROW_CONTROL)) != ROW_X87)
+		return true;
+	__asm__ volatile("fnstsw %0" : "=m"(fsw));
+	return !(fsw & FSW_ES);
 }
 
 static void simd_store(struct bt_cpu *c, const struct bt_insn *i)
@@ -127,30 +146,29 @@ static void simd_store(struct bt_cpu *c, const struct bt_insn *i)
 	if (unlikely(!p))
 		p = bt_ptr_slow(c, va, size, true);
 	if (likely(p != NULL)) {
-		note_pointers(c, row, bt_ea(c, i));
-		call_stub(c, i, p, 0);
+		run(c, row, i, p, 0);
 		return;
 	}
 	/* What it stores depends on nothing in memory; FSTP pops only when it
 	 * runs, and it runs only when the store cannot fault any more. */
 	bt_probe(c, va, size, true);
-	bt_fpu_load(c);
-	note_pointers(c, row, bt_ea(c, i));
-	call_stub(c, i, c->bounce, 0);
-	bt_store_bytes(c, va, c->bounce, size);
+	run(c, row, i, c->bounce, 0);
+	if (stored(row))
+		bt_store_bytes(c, va, c->bounce, size);
 }
 
 static void simd_gpr_in(struct bt_cpu *c, const struct bt_insn *i)
 {
-	begin(c, i);
-	call_stub(c, i, NULL, *bt_r64(c, i->b));
+	const struct bt_row *row = begin(c, i);
+
+	run(c, row, i, NULL, *bt_r64(c, i->b));
 }
 
-/* The destination is i->a; 32 bits clear the rest, AX (FNSTSW) is 16. */
+/* The destination is i->a; 32 bits clear the rest. */
 static void simd_gpr_out(struct bt_cpu *c, const struct bt_insn *i)
 {
 	const struct bt_row *row = begin(c, i);
-	u64 val = call_stub(c, i, i->mem ? source(c, row, i) : NULL, 0);
+	u64 val = run(c, row, i, source(c, row, i), 0);
 
 	if (i->rexw)
 		*bt_r64(c, i->a) = val;
@@ -160,35 +178,34 @@ static void simd_gpr_out(struct bt_cpu *c, const struct bt_insn *i)
 
 static void simd_ax_out(struct bt_cpu *c, const struct bt_insn *i)
 {
-	begin(c, i);
-	*bt_r16(c, BT_REG(X86_RAX)) = (u16)call_stub(c, i, NULL, 0);
+	const struct bt_row *row = begin(c, i);
+
+	*bt_r16(c, BT_REG(X86_RAX)) = (u16)run(c, row, i, NULL, 0);
 }
 
 static void simd_flags_out(struct bt_cpu *c, const struct bt_insn *i)
 {
 	const struct bt_row *row = begin(c, i);
 
-	if (!i->mem)
-		note_pointers(c, row, c->fdp);
-	c->aflags = (u16)call_stub(c, i, i->mem ? source(c, row, i) : NULL, 0);
+	c->aflags = (u16)run(c, row, i, source(c, row, i), 0);
 }
 
 static void simd_flags_in(struct bt_cpu *c, const struct bt_insn *i)
 {
 	const struct bt_row *row = begin(c, i);
 
-	note_pointers(c, row, c->fdp);
-	call_stub(c, i, NULL, c->aflags);
+	run(c, row, i, NULL, c->aflags);
 }
 
 /* PCMPESTRI and its kin: lengths in EAX and EDX, index in ECX. */
 static void simd_string(struct bt_cpu *c, const struct bt_insn *i)
 {
 	const struct bt_row *row = begin(c, i);
-	const void *mem = i->mem ? source(c, row, i) : NULL;
-	const u8 *stub = c->bvm->stubs->code.exec + (u32)i->imm;
+	const void *mem = source(c, row, i);
+	const u8 *stub = bt_stub_code(c, i);
 	u64 rax = c->gpr[X86_RAX], rcx = c->gpr[X86_RCX];
 
+	bt_fpu_load(c);
 	__asm__ volatile("call *%2"
 			 : "+a"(rax), "+c"(rcx)
 			 : "r"(stub), "D"(mem), "d"(c->gpr[X86_RDX])
@@ -218,6 +235,15 @@ void (*bt_simd_function(const struct bt_row *row, const struct bt_insn *i,
 	default:
 		return simd_plain;
 	}
+}
+
+/* The unit's exception inside a stub, out of the signal handler. */
+void bt_simd_landing(struct bt_cpu *c, u64 vector)
+{
+	/* [1] 2.5: without OSXMMEXCPT it is an invalid opcode. */
+	if (vector == VEC_XM && !(c->cr4 & CR4_OSXMMEXCPT))
+		bt_ud(c);
+	bt_raise(c, (u8)vector);
 }
 
 /* Rows name this one; stub.c replaces it when it attaches the stub. */

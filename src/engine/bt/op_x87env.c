@@ -16,7 +16,6 @@
 #include "engine/bt/span.h"
 #include "engine/bt/xsave.h"
 
-#define FSW_ES 0x80u
 #define X87_REGS 80 /* bytes of ST(0) to ST(7) */
 
 /* The 32-bit protected format, which 64-bit code uses too ([1] figure 8-9);

@@ -199,7 +199,7 @@ int bt_get_state(struct vcpu *vcpu, struct x86_state *state)
 	state->exc_has_error = 0;
 	state->exc_error = 0;
 	state->reserved = 0;
-	copy(state->xsave, c->xsave, sizeof(state->xsave));
+	bt_fpu_get(c, state->xsave);
 	return 0;
 }
 
@@ -266,7 +266,7 @@ int bt_set_state(struct vcpu *vcpu, const struct x86_state *state,
 	copy(c->dr, state->dr, sizeof(c->dr));
 	copy(c->pdpte, state->pdpte, sizeof(c->pdpte));
 	copy(&c->msr, &state->msr, sizeof(c->msr));
-	copy(c->xsave, state->xsave, sizeof(state->xsave));
+	bt_fpu_set(c, state->xsave);
 	bt_set_arith(c, (u32)state->rflags);
 	c->eflags = (u32)state->rflags & ~(u32)(FLAG_ARITH | FLAG_1 | FLAG_VM);
 	set_lapic(c, state);

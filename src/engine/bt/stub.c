@@ -12,14 +12,18 @@
  */
 #include "engine/bt/stub.h"
 
+#include "bt_ops.h"
 #include "engine/bt/fpu.h"
 #include "engine/bt/simd.h"
 #include "engine/bt/vm.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sys/mman.h>
 
-#define CODE_BYTES MIB(2)
+/* Every stub of a full table, with alignment; so a half never runs out. */
+#define HALF_BYTES MIB(1)
+_Static_assert(STUB_TABLE *STUB_MAX_BYTES <= HALF_BYTES, "half full of stubs");
 
 int bt_stub_init(struct bt_vm *bvm, struct err *err)
 {
@@ -29,7 +33,7 @@ int bt_stub_init(struct bt_vm *bvm, struct err *err)
 	if (p == MAP_FAILED)
 		return err_set(err, -ENOMEM, "out of memory");
 	bvm->stubs = p;
-	return codebuf_init(&bvm->stubs->code, CODE_BYTES, err);
+	return codebuf_init(&bvm->stubs->code, 2 * HALF_BYTES, err);
 }
 
 void bt_stub_fini(struct bt_vm *bvm)
@@ -41,9 +45,12 @@ void bt_stub_fini(struct bt_vm *bvm)
 	bvm->stubs = NULL;
 }
 
+/* In halves, as the blocks: a vCPU may be in the middle of an instruction
+ * whose stub it has still to call (block.c). */
 void bt_stub_flush(struct bt_vm *bvm)
 {
-	codebuf_reset(&bvm->stubs->code);
+	bvm->stubs->half ^= 1;
+	codebuf_reset(&bvm->stubs->code, bvm->stubs->half * HALF_BYTES);
 	bvm->stubs->used = 0;
 	for (unsigned k = 0; k < STUB_TABLE; k++)
 		bvm->stubs->table[k].len = 0;
@@ -131,9 +138,14 @@ static u8 new_modrm(const struct bt_parts *p, bool gpr_reg, bool gpr_rm,
 	return gpr_rm ? modrm & 0xf8 : modrm;
 }
 
-static bool has_imm8(const char *operands)
+/* Immediate bytes: EXTRQ and INSERTQ have two. */
+static unsigned count_imm8(const char *operands)
 {
-	return operand_is(operands, "IL");
+	unsigned count = 0;
+
+	for (const char *o = operands; *o; o++)
+		count += *o == 'I' || *o == 'L';
+	return count;
 }
 
 static void put_insn(struct emit *e, const struct bt_parts *p,
@@ -150,8 +162,10 @@ static void put_insn(struct emit *e, const struct bt_parts *p,
 		put_legacy(e, p, rex);
 	if (p->has_modrm)
 		put(e, new_modrm(p, gpr_reg, gpr_rm, i->mem));
-	if (has_imm8(operands))
+	if (count_imm8(operands) > 0)
 		put(e, (u8)p->imm);
+	if (count_imm8(operands) > 1)
+		put(e, (u8)p->disp);
 }
 
 static enum stub_kind kind_of(const struct bt_row *row, const struct bt_insn *i)
@@ -175,22 +189,53 @@ static enum stub_kind kind_of(const struct bt_row *row, const struct bt_insn *i)
 	return STUB_PLAIN;
 }
 
-static void build(struct emit *e, const struct bt_parts *p,
-		  const struct bt_insn *i, enum stub_kind kind)
+/* add $0x7f, %al (OF from bit 0); sahf */
+static const u8 flags_in[] = {0x04, 0x7f, 0x9e};
+/* lahf; seto %al */
+static const u8 flags_out[] = {0x9f, 0x0f, 0x90, 0xc0};
+
+static void put_bytes(struct emit *e, const u8 *bytes, unsigned count)
 {
-	if (kind == STUB_FLAGS_IN) {
-		put(e, 0x04); /* add $0x7f, %al: OF from bit 0 */
-		put(e, 0x7f);
-		put(e, 0x9e); /* sahf */
-	}
+	for (unsigned k = 0; k < count; k++)
+		put(e, bytes[k]);
+}
+
+/* Returns where in the stub the guest's instruction is. */
+static unsigned build(struct emit *e, const struct bt_parts *p,
+		      const struct bt_insn *i, enum stub_kind kind)
+{
+	unsigned at;
+
+	if (kind == STUB_FLAGS_IN)
+		put_bytes(e, flags_in, sizeof(flags_in));
+	at = e->len;
 	put_insn(e, p, i);
-	if (kind == STUB_FLAGS_OUT || kind == STUB_STRING) {
-		put(e, 0x9f); /* lahf */
-		put(e, 0x0f); /* seto %al */
-		put(e, 0x90);
-		put(e, 0xc0);
-	}
+	if (kind == STUB_FLAGS_OUT || kind == STUB_STRING)
+		put_bytes(e, flags_out, sizeof(flags_out));
 	put(e, 0xc3);
+	return at;
+}
+
+/*
+ * What the host is going to run is one instruction of the row that was
+ * decoded, in the same form, and nothing behind it but ours.
+ */
+static bool is_clean(const struct bt_cpu *c, const struct emit *e, unsigned at,
+		     const struct bt_insn *i)
+{
+	struct bt_insn again;
+	unsigned end;
+
+	if (e->len >= STUB_MAX_BYTES ||
+	    bt_decode(e->code + at, e->len - at, W64, c->policy->features,
+		      &again, NULL) != BT_DECODE_OK)
+		return false;
+	end = at + again.len;
+	if (again.row != i->row || again.mem != i->mem)
+		return false;
+	if (e->len == end + 1)
+		return e->code[end] == 0xc3;
+	return e->len == end + sizeof(flags_out) + 1 && e->code[end] == 0x9f;
 }
 
 /* ---- table ------------------------------------------------------------- */
@@ -223,8 +268,10 @@ static bool find_or_add(struct bt_stubs *stubs, const struct emit *e,
 			return true;
 		}
 	}
+	if (stubs->used > STUB_TABLE / 4 * 3)
+		return false;
 	at = codebuf_reserve(&stubs->code, e->len);
-	if (!at || stubs->used > STUB_TABLE / 4 * 3)
+	if (!at)
 		return false;
 	for (unsigned k = 0; k < e->len; k++)
 		at[k] = s->code[k] = e->code[k];
@@ -236,16 +283,45 @@ static bool find_or_add(struct bt_stubs *stubs, const struct emit *e,
 	return true;
 }
 
+/*
+ * What means something else outside 64-bit code: W is ignored where it would
+ * widen a general register ([1] 2.3.5.5 and the instructions' notes), the
+ * highest bit of a register in an immediate too.
+ */
+static void fit_to_64(struct bt_parts *p, const struct bt_row *row,
+		      struct bt_insn *i)
+{
+	for (const char *o = row->operands; *o; o++) {
+		if (*o == 'y') {
+			p->vex_w = 0;
+			p->rex &= 0x47;
+			i->rexw = 0;
+		}
+		if (*o == 'L')
+			p->imm &= 0x7f;
+	}
+}
+
 bool bt_stub_attach(struct bt_cpu *c, const struct bt_parts *p,
 		    struct bt_insn *i)
 {
 	const struct bt_row *row = &bt_rows[i->row];
 	enum stub_kind kind = kind_of(row, i);
+	struct bt_parts here = *p;
 	struct emit e = {.len = 0};
+	unsigned at;
 
 	/* The width field is free for SIMD rows: VEX.L for operand sizes. */
 	i->width = p->vex_l;
-	build(&e, p, i, kind);
-	i->fn = bt_simd_function(row, i, kind);
+	if (row->attrs & ROW_VSIB) /* done in C, by elements */
+		return true;
+	if (row->attrs & ROW_X87) /* the low byte of FOP */
+		i->v = p->modrm;
+	if (i->code != W64)
+		fit_to_64(&here, row, i);
+	at = build(&e, &here, i, kind);
+	assert(is_clean(c, &e, at, i));
+	if (i->fn == bt_op_simd)
+		i->fn = bt_simd_function(row, i, kind);
 	return find_or_add(c->bvm->stubs, &e, &i->imm);
 }

@@ -22,6 +22,7 @@ struct stub {
 struct bt_stubs {
 	struct codebuf code;
 	unsigned used;
+	unsigned half; /* of the code that takes new stubs */
 	struct stub table[STUB_TABLE];
 };
 

@@ -9,11 +9,13 @@
 
 #include "util/types.h"
 
+#define FSW_ES 0x80u /* an unmasked error is due */
 #define FCW_INIT 0x37fu
 #define MXCSR_RESET 0x1f80u
 #define MXCSR_MASK 0xffffu /* AMD's misaligned mode (bit 17) not offered */
 #define XSAVE_LEGACY_BYTES 512
 #define XSAVE_HEADER_BYTES 64
+#define XSAVE_AVX 576		/* YMM's upper halves in the host's image */
 #define XSAVE_COMPACTED BIT(63) /* in XCOMP_BV */
 
 struct xsave_legacy {
