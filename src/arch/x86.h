@@ -183,6 +183,7 @@ enum x86_msr {
 #define MSR_TSC_AUX 0xc0000103u
 #define MSR_K7_HWCR 0xc0010015u
 #define MSR_AMD64_SYSCFG 0xc0010010u
+#define MSR_AMD64_NB_CFG 0xc001001fu
 #define MSR_AMD64_DE_CFG 0xc0011029u
 
 /* MSR_ARCH_CAPABILITIES, [1] vol. 4 table 2-2 */
