@@ -14,6 +14,10 @@ typedef int32_t s32;
 typedef int64_t s64;
 typedef unsigned long ulong;
 
+/* memory.c: what a compiler calls on its own. */
+void *memset(void *dst, int val, size_t len);
+void *memcpy(void *restrict dst, const void *restrict src, size_t len);
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define BIT(n) (1ull << (n))
 

@@ -22,7 +22,7 @@ REAL_BLOB(add32, "addl %ebx, %eax\n");
 REAL_BLOB(high, "mov %ax, %ds\n"
 		"mov 0x10, %eax\n"
 		"mov %bx, %ds");
-REAL_BLOB(big, "addr32 mov %fs:(%ebx), %eax");
+REAL_BLOB(big, "movl %fs:(%ebx), %eax");
 REAL_BLOB(offsets, "movw $0x1234, (%bx,%si)\n"
 		   "movw (%bx,%si), %ax\n"
 		   "lea -1(%bx), %dx");
