@@ -140,16 +140,35 @@ static void fill(struct bt_cpu *c, gva_t va, const struct bt_page *page,
 		c->tlb->write[index] = (struct bt_tlb_entry){tag, addend};
 }
 
-/* [1] 3.3.7.1: #SS(0) for the stack, #GP(0) for the rest. Which it was is
- * told by the address, as only the stack is near RSP. */
+/* The record that runs: blocks are short, and this is for faults only. */
+static const struct bt_insn *running_insn(const struct bt_cpu *c)
+{
+	u64 ip = c->block_ip;
+
+	for (unsigned k = 0; c->block && k < c->block->count; k++) {
+		if (ip == c->rip)
+			return &c->block->insn[k];
+		ip += c->block->insn[k].len;
+	}
+	return NULL;
+}
+
+/*
+ * [1] 3.3.7.1: #SS(0) for a reference through SS, #GP(0) for the rest. What
+ * is no memory operand through SS is the stack's if it is near RSP.
+ */
 static void check_canonical(struct bt_cpu *c, gva_t va, unsigned size)
 {
 	u64 from_sp = va - c->gpr[X86_RSP] + 64;
+	const struct bt_insn *i;
+	bool stack;
 
 	if (likely(!bt_mode64(c) ||
 		   (x86_is_canonical(va) && x86_is_canonical(va + size - 1))))
 		return;
-	bt_raise_error(c, from_sp < 128 ? VEC_SS : VEC_GP, 0);
+	i = running_insn(c);
+	stack = from_sp < 128 || (i && i->mem && i->seg == X86_SS);
+	bt_raise_error(c, stack ? VEC_SS : VEC_GP, 0);
 }
 
 static bool alignment_checked(const struct bt_cpu *c)
