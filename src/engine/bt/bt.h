@@ -208,8 +208,6 @@ struct bt_jump {
 enum bt_attention { /* why the run loop must look before the next block */
 		    ATTN_EVENTS =
 			    1, /* vcpu->events changed, or IF/TPR opened */
-		    ATTN_SHADOW =
-			    2, /* one instruction under an interrupt shadow */
 		    ATTN_STEP = 4, /* TF or a breakpoint: one instruction at a
 				      time */
 		    ATTN_EXCLUSIVE =
@@ -254,7 +252,8 @@ struct bt_cpu {
 	struct x86_msrs msr;
 	u8 mp_state; /* enum x86_mp_state */
 	u8 nmi_masked, nmi_pending;
-	u8 shadow;	 /* BT_SHADOW_*: of the instruction before this one */
+	u8 shadow;	 /* BT_SHADOW_*: in force at shadow_ip */
+	u64 shadow_ip;	 /* RIP after STI or MOV SS */
 	u64 dr6_pending; /* #DB causes gathered during an instruction */
 	u8 stepping;	 /* the instruction that runs began with TF set */
 	u8 intr_hint;	 /* the LAPIC or the 8259 may have something for us */

@@ -328,6 +328,9 @@ void bt_deliver_event(struct bt_cpu *c, const struct bt_event *event)
 	c->delivering = -1;
 	c->shadow = 0;
 	c->stepping = 0;
+	/* An instruction that faulted did not hit its data breakpoints. */
+	if (event->kind == EVENT_FAULT)
+		c->dr6_pending = 0;
 }
 
 void bt_deliver(struct bt_cpu *c, u8 vector, bool soft, bool has_error,

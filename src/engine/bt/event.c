@@ -8,9 +8,9 @@
  *
  * Theory of operation. The order of attend_once() is that of [1] table 6-2.
  *
- * A shadow: STI and MOV SS set c->shadow and ATTN_SHADOW. The boundary that
- * finds ATTN_SHADOW lets one instruction run with c->shadow still set; the one
- * after it finds c->shadow without ATTN_SHADOW and takes it down.
+ * A shadow: STI and MOV SS note it with the address behind them. A boundary
+ * at that address lets one instruction run with c->shadow still set; any other
+ * takes it down. Nothing has to be attended to while nothing else happens.
  *
  * A single step: the boundary that finds TF sets c->stepping and lets one
  * instruction run; the one after it makes the trap of that. Delivery clears
@@ -266,10 +266,12 @@ static bool take_saved_exception(struct bt_cpu *c)
 	return true;
 }
 
-static void take_down_shadow(struct bt_cpu *c, u32 why)
+/* Once only: a loop may come back to the address. */
+static void age_shadow(struct bt_cpu *c)
 {
-	if (c->shadow && !(why & ATTN_SHADOW))
+	if (c->shadow && c->gpr[17] != c->shadow_ip)
 		c->shadow = 0;
+	c->shadow_ip = ~c->gpr[17];
 }
 
 /* True: something was delivered, look again. */
@@ -294,8 +296,8 @@ static enum bt_next go_on(struct bt_cpu *c)
 
 enum bt_next bt_attend_all(struct bt_cpu *c)
 {
-	const u32 mine = ATTN_EVENTS | ATTN_SHADOW | ATTN_STEP | ATTN_TRAP |
-			 ATTN_HALT | ATTN_STOP;
+	const u32 mine =
+		ATTN_EVENTS | ATTN_STEP | ATTN_TRAP | ATTN_HALT | ATTN_STOP;
 	u32 why = __atomic_fetch_and((u32 *)&c->attention, ~mine,
 				     __ATOMIC_SEQ_CST) &
 		  mine;
@@ -310,7 +312,7 @@ enum bt_next bt_attend_all(struct bt_cpu *c)
 		}
 		if (c->mp_state == X86_MP_WAIT_SIPI)
 			return leave(c, VCPU_EXIT_HALT);
-		take_down_shadow(c, why);
+		age_shadow(c);
 		why = 0;
 		if (!deliver_one(c)) {
 			if (c->mp_state == X86_MP_HALTED)

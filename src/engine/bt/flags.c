@@ -54,10 +54,9 @@ void bt_op_sti(struct bt_cpu *c, const struct bt_insn *i)
 	if (c->eflags & FLAG_IF)
 		return;
 	c->eflags |= FLAG_IF;
-	/* [1] 6.8.1: one instruction more. Nobody sees it with none waiting,
-	 * but one may come at this very boundary. */
-	c->shadow = BT_SHADOW_STI;
-	bt_attend(c, ATTN_SHADOW);
+	bt_set_shadow(c, BT_SHADOW_STI); /* [1] 6.8.1 */
+	if (c->intr_hint)
+		bt_attend(c, ATTN_EVENTS);
 }
 
 static void set_ac(struct bt_cpu *c, u32 ac)

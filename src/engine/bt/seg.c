@@ -130,10 +130,8 @@ void bt_load_segment(struct bt_cpu *c, unsigned seg, u16 sel)
 /* [1] 6.8.3: no interrupt or debug trap before the stack pointer is set. */
 static void shadow_ss(struct bt_cpu *c, unsigned seg)
 {
-	if (seg != X86_SS)
-		return;
-	c->shadow = BT_SHADOW_MOVSS;
-	bt_attend(c, ATTN_SHADOW);
+	if (seg == X86_SS)
+		bt_set_shadow(c, BT_SHADOW_MOVSS);
 }
 
 void bt_op_mov_se(struct bt_cpu *c, const struct bt_insn *i)

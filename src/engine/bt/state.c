@@ -189,8 +189,12 @@ int bt_get_state(struct vcpu *vcpu, struct x86_state *state)
 	if (state->tsc_deadline)
 		state->tsc_deadline += c->msr.tsc_adjust;
 	state->mp_state = c->mp_state;
-	state->shadow_sti = c->shadow == BT_SHADOW_STI;
-	state->shadow_movss = c->shadow == BT_SHADOW_MOVSS;
+	state->shadow_sti = 0;
+	state->shadow_movss = 0;
+	if (c->shadow_ip == c->gpr[17]) {
+		state->shadow_sti = c->shadow == BT_SHADOW_STI;
+		state->shadow_movss = c->shadow == BT_SHADOW_MOVSS;
+	}
 	state->nmi_masked = c->nmi_masked;
 	state->nmi_pending = c->nmi_pending;
 	/* run() returns between instructions, with nothing half delivered. */
@@ -221,8 +225,6 @@ static void set_lapic(struct bt_cpu *c, const struct x86_state *state)
 
 static void set_events(struct bt_cpu *c, const struct x86_state *state)
 {
-	u32 why = ATTN_EVENTS;
-
 	c->mp_state = state->mp_state;
 	c->nmi_masked = state->nmi_masked;
 	c->nmi_pending = state->nmi_pending;
@@ -231,14 +233,13 @@ static void set_events(struct bt_cpu *c, const struct x86_state *state)
 		c->shadow = BT_SHADOW_STI;
 	if (state->shadow_movss)
 		c->shadow = BT_SHADOW_MOVSS;
-	if (c->shadow)
-		why |= ATTN_SHADOW;
+	c->shadow_ip = state->rip;
 	c->dr6_pending = 0;
 	c->stepping = 0;
 	c->delivering = -1;
 	c->intr_hint = 1;
 	c->pv_eoi_armed = 0;
-	bt_attend(c, why | ATTN_STEP);
+	bt_attend(c, ATTN_EVENTS | ATTN_STEP);
 	/* Delivered at the first boundary, as if raised there (event.c). */
 	c->exc.vector = state->exc_vector;
 	c->exc.has_error = state->exc_has_error;

@@ -102,6 +102,12 @@ enum bt_next {
  * the run loop. run() calls bt_attend(c, ATTN_EVENTS) first.
  */
 enum bt_next bt_attend_all(struct bt_cpu *c);
+/* STI or MOV SS: the next instruction runs before an interrupt is taken. */
+static inline void bt_set_shadow(struct bt_cpu *c, u8 shadow)
+{
+	c->shadow = shadow;
+	c->shadow_ip = c->gpr[17];
+}
 /* Data and I/O breakpoints ([1] 17.2.4): a #DB trap if one matches. */
 void bt_watch_hit(struct bt_cpu *c, gva_t va, unsigned size, bool write);
 void bt_watch_io(struct bt_cpu *c, u16 port, unsigned size);
