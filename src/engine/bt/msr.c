@@ -421,7 +421,6 @@ static const struct msr_row msr_rows[] = {
 	{MSR_AMD64_PATCH_LOADER, 1, 0, AMD, NO_SLOT, 0, read_fault,
 	 write_ignored},
 	{MSR_AMD64_SYSCFG, 1, 0, AMD, NO_SLOT, 0, read_constant, write_ignored},
-	{MSR_AMD64_NB_CFG, 1, 0, AMD, NO_SLOT, 0, read_constant, write_ignored},
 	{MSR_AMD64_DE_CFG, 1, 0, AMD, NO_SLOT, DE_CFG_LFENCE, read_constant,
 	 write_ignored},
 	/* KVM's */
