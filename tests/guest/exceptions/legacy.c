@@ -69,9 +69,11 @@ static void test_limits(void)
 	expect_fault(GP, 0);
 	TRY("mov %w0, %%ss", : : "r"(0) : "memory");
 	expect_fault(GP, 0);
-	TRY("mov %0, %%ds", : : "r"(KERNEL_CODE) : "memory");
+	TRY("mov %0, %%ds; mov %1, %%ds",
+	    :
+	    : "r"(KERNEL_CODE), "r"(KERNEL_DATA)
+	    : "memory");
 	expect_no_fault();
-	__asm__ volatile("mov %0, %%ds" : : "r"(KERNEL_DATA));
 }
 
 BLOB(user_ring1, "int $0x81");

@@ -29,7 +29,7 @@ static void test_canonical(void)
 	expect_fault(GP, 0);
 	/* The stack that #SS itself would use is no good. */
 	gate_set_ist(SS, 1);
-	TRY("mov %0, %%rsp; push %%rax", : : "b"(val) : "memory");
+	TRY("mov %0, %%rsp; push %%rax", : : "b"(val + 64) : "memory");
 	expect_fault_ip(SS, 0, try_end - 1);
 	TRY("xchg %0, %%rbp; mov (%%rbp), %%eax",
 	    : "+b"(val)

@@ -154,7 +154,7 @@ BLOB(user_iopl, "pushf\npopf");
 BLOB(user_rdtsc, "rdtsc");
 BLOB(user_align, "push $0x40002\n"
 		 "popf\n"
-		 "user_align_at: mov 1(%" FOR_WIDTH("esp", "rsp") "), %eax");
+		 "user_align_at: mov -7(%" FOR_WIDTH("esp", "rsp") "), %eax");
 extern const u8 user_rdmsr_at[], user_align_at[];
 
 static void test_alignment(void)
