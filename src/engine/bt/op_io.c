@@ -6,7 +6,7 @@
  *                 chapter 19 (I/O protection).
  *
  * The bus is outside of the engine: an access goes between bt_leave() and
- * bt_enter(). A string goes there in one call per page, through c->bounce.
+ * bt_enter(). A string goes there in a few large pieces, through c->bounce.
  */
 #include "engine/bt/op_string.h"
 
@@ -49,12 +49,21 @@ static void out(struct bt_cpu *c, u16 port, unsigned width)
 	port_write(c, port, width, 1, &c->scratch);
 }
 
+/* Units of one step: no more than the bounce buffer holds. */
+static u64 port_span(struct bt_cpu *c, const struct bt_insn *i, struct side s,
+		     u64 units)
+{
+	u64 span = side_span(c, i, s, units);
+
+	return max_u64(min_u64(span, sizeof(c->bounce) >> i->width), 1);
+}
+
 /* Memory is checked before the device is read: that has side effects. */
 static u64 ins_step(struct bt_cpu *c, const struct bt_insn *i, u64 units,
 		    u16 *flags)
 {
 	struct side to = target(true);
-	u64 span = max_u64(side_span(c, i, to, units), 1);
+	u64 span = port_span(c, i, to, units);
 	unsigned bytes = (unsigned)(span << i->width);
 	gva_t va = side_address(c, i, to);
 
@@ -69,7 +78,7 @@ static u64 outs_step(struct bt_cpu *c, const struct bt_insn *i, u64 units,
 		     u16 *flags)
 {
 	struct side from = source(i);
-	u64 span = max_u64(side_span(c, i, from, units), 1);
+	u64 span = port_span(c, i, from, units);
 	unsigned bytes = (unsigned)(span << i->width);
 
 	bt_load_bytes(c, side_address(c, i, from), c->bounce, bytes);
