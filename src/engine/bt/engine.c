@@ -192,11 +192,14 @@ static void stats(struct vm *vm, char *buf, size_t len)
 			"vcpu%u.interrupts %" PRIu64 "\n"
 			"vcpu%u.device_exits %" PRIu64 "\n"
 			"vcpu%u.code_invalidations %" PRIu64 "\n"
-			"vcpu%u.refused_task_switches %" PRIu64 "\n",
+			"vcpu%u.refused_task_switches %" PRIu64 "\n"
+			"vcpu%u.refused_vm86 %" PRIu64 "\n"
+			"vcpu%u.refused_msrs %" PRIu64 "\n",
 			k, c->retired, k, c->stat_rep, k, c->stat_decoded, k,
 			c->stat_tlb_miss, k, faults, k, c->stat_interrupts, k,
 			c->stat_exits, k, c->stat_invalidated, k,
-			c->stat_task_switch);
+			c->stat_task_switch, k, c->stat_vm86, k,
+			c->stat_unknown_msr);
 	}
 	if (used < len)
 		snprintf(buf + used, len - used,

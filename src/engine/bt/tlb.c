@@ -500,13 +500,26 @@ void bt_rmw_end_slow(struct bt_cpu *c, gva_t va, unsigned size, bool locked,
 
 /* ---- the CPU's own accesses -------------------------------------------- */
 
+/* [1] 4.6: an implicit supervisor access; SMAP heeds no AC. */
+static struct bt_tlb *sys_table(struct bt_cpu *c)
+{
+	return &c->mmu[c->cr4 & CR4_SMAP ? MMU_KERNEL : MMU_KERNEL_AC];
+}
+
 static gpa_t translate_sys(struct bt_cpu *c, gva_t va, bool write)
 {
-	/* [1] 4.6: an implicit supervisor access; SMAP heeds no AC. */
 	struct bt_access access = {.write = write, .smap = true};
+	struct bt_tlb *present = c->tlb;
+	const struct bt_ram *ram;
 	struct bt_page page;
 
 	bt_walk(c, va, &access, &page);
+	ram = bt_ram_find(c->bvm, page.pa);
+	if (ram) {
+		c->tlb = sys_table(c);
+		fill(c, va, &page, ram, write);
+		c->tlb = present;
+	}
 	return page.pa;
 }
 
@@ -518,8 +531,12 @@ static gva_t sys_mask(const struct bt_cpu *c)
 u64 bt_load_sys(struct bt_cpu *c, gva_t va, unsigned size)
 {
 	unsigned first = first_part(va &= sys_mask(c), size);
-	gpa_t pa = translate_sys(c, va, false), pa2;
+	const void *p = bt_tlb_hit(c, sys_table(c)->read, va, size);
+	gpa_t pa, pa2;
 
+	if (likely(p != NULL))
+		return ram_load(p, size);
+	pa = translate_sys(c, va, false);
 	if (first == size)
 		return phys_load(c, pa, size);
 	pa2 = translate_sys(c, ((va | 0xfff) + 1) & sys_mask(c), false);
