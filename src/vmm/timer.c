@@ -87,16 +87,19 @@ static void heap_insert(struct timer_queue *q, struct timer *t)
 /* ------------------------------------------------------------------------- */
 /* The queue */
 
-/* Set the timerfd to the earliest deadline, if it is not. q->lock is held. */
-static void queue_program(struct timer_queue *q)
+static u64 queue_deadline(const struct timer_queue *q)
 {
-	u64 deadline = q->count ? q->heap[0]->deadline_ns : TIMER_NEVER;
+	if (!q->count || q->clock->paused)
+		return TIMER_NEVER;
+	return q->heap[0]->deadline_ns;
+}
+
+/* Set the timerfd to the earliest deadline. q->lock is held. */
+static void queue_set(struct timer_queue *q)
+{
+	u64 deadline = queue_deadline(q);
 	struct itimerspec spec = {0};
 
-	if (q->clock->paused)
-		deadline = TIMER_NEVER;
-	if (deadline == q->fd_deadline_ns)
-		return;
 	q->fd_deadline_ns = deadline;
 	if (deadline != TIMER_NEVER) {
 		u64 now = clock_ns(q->clock);
@@ -107,6 +110,13 @@ static void queue_program(struct timer_queue *q)
 		spec.it_value.tv_nsec = (long)(delta % NS_PER_SEC);
 	}
 	timerfd_settime(q->fd, 0, &spec, NULL);
+}
+
+/* The same, where that is news. */
+static void queue_program(struct timer_queue *q)
+{
+	if (queue_deadline(q) != q->fd_deadline_ns)
+		queue_set(q);
 }
 
 int timer_queue_init(struct timer_queue *q, struct vm_clock *clock,
@@ -172,8 +182,7 @@ void timer_queue_run(struct timer_queue *q)
 		queue_fire(q, q->heap[0]);
 	q->run_ns = 0;
 	/* It has expired: whatever it was set to, set it anew. */
-	q->fd_deadline_ns = 0;
-	queue_program(q);
+	queue_set(q);
 	pthread_mutex_unlock(&q->lock);
 }
 
@@ -182,8 +191,7 @@ void timer_queue_sync(struct timer_queue *q)
 	pthread_mutex_lock(&q->lock);
 	while (q->firing)
 		pthread_cond_wait(&q->fired, &q->lock);
-	q->fd_deadline_ns = 0;
-	queue_program(q);
+	queue_set(q);
 	pthread_mutex_unlock(&q->lock);
 }
 

@@ -368,6 +368,25 @@ static void test_frozen(void **state)
 	timer_fini(&tick.timer);
 }
 
+/* Guest time 0 is a deadline like any other: due as soon as time runs. */
+static void test_due_at_start(void **state)
+{
+	struct bench *b = *state;
+	struct tick first, second;
+
+	tick_init(&first, b);
+	tick_init(&second, b);
+	timer_arm(&first.timer, 0);
+	clock_start(&b->clock);
+	timer_queue_sync(&b->q);
+	timer_arm(&second.timer, clock_ns(&b->clock) + MSEC);
+	while (!second.fired)
+		assert_true(run_once(b, 1000));
+	assert_int_equal(first.fired, 1);
+	timer_fini(&first.timer);
+	timer_fini(&second.timer);
+}
+
 static void test_owner_lock(void **state)
 {
 	struct bench *b = *state;
@@ -480,6 +499,7 @@ int main(void)
 		timer_test(test_catch_up),
 		timer_test(test_ping_pong),
 		timer_test(test_frozen),
+		timer_test(test_due_at_start),
 		timer_test(test_owner_lock),
 		cmocka_unit_test(test_storm),
 	};
