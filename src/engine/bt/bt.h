@@ -256,6 +256,7 @@ struct bt_cpu {
 	u64 shadow_ip;	 /* RIP after STI or MOV SS */
 	u64 dr6_pending; /* #DB causes gathered during an instruction */
 	u8 stepping;	 /* the instruction that runs began with TF set */
+	u8 repeating;	 /* RIP is a repeated one's, with units to go */
 	u8 intr_hint;	 /* the LAPIC or the 8259 may have something for us */
 	u8 chain[2];	 /* what made the last double fault */
 	u8 pv_eoi_armed; /* the guest may end its interrupt in memory (pv.c) */

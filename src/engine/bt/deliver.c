@@ -236,7 +236,8 @@ static u32 saved_flags(const struct bt_cpu *c, const struct bt_event *event)
 {
 	u32 flags = bt_flags(c);
 
-	if (event->kind == EVENT_FAULT && event->vector != VEC_DF)
+	if ((event->kind == EVENT_FAULT && event->vector != VEC_DF) ||
+	    c->repeating)
 		flags |= FLAG_RF;
 	return flags;
 }
@@ -331,6 +332,7 @@ void bt_deliver_event(struct bt_cpu *c, const struct bt_event *event)
 	/* An instruction that faulted did not hit its data breakpoints. */
 	if (event->kind == EVENT_FAULT)
 		c->dr6_pending = 0;
+	c->repeating = 0;
 }
 
 void bt_deliver(struct bt_cpu *c, u8 vector, bool soft, bool has_error,

@@ -286,6 +286,7 @@ static enum bt_next go_on(struct bt_cpu *c)
 	bool step = c->eflags & FLAG_TF;
 
 	c->stepping = step;
+	c->repeating = 0;
 	/* RF is for one instruction; the one that sets it attends. */
 	c->eflags &= ~(u32)FLAG_RF;
 	if (likely(!step && !c->shadow && !bt_watches(c, WATCH_EXEC)))

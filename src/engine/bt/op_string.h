@@ -101,6 +101,7 @@ static inline void repeat(struct bt_cpu *c, const struct bt_insn *i,
 		if (left && unlikely(c->attention)) {
 			c->gpr[17] = c->rip;
 			c->end = NULL;
+			c->repeating = 1;
 			break;
 		}
 	}

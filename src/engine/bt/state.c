@@ -134,9 +134,6 @@ void bt_set_flags(struct bt_cpu *c, u32 flags)
 
 	bt_set_arith(c, flags);
 	c->eflags = flags & keep;
-	/* RF matters where an instruction breakpoint is set, only. */
-	if (unlikely(flags & FLAG_RF) && !bt_watches(c, WATCH_EXEC))
-		c->eflags &= ~(u32)FLAG_RF;
 	if ((c->eflags ^ old) & FLAG_AC)
 		bt_update_tlb(c);
 	if (unlikely(c->eflags & (FLAG_TF | FLAG_RF)))
