@@ -84,6 +84,8 @@ static void mask_from_mm(struct bt_cpu *c, unsigned n, struct masked *m)
 	u64 part[4] = {0};
 
 	bt_fpu_save(c);
+	if (x->fsw & FSW_ES) /* comes before a fault of the operand */
+		bt_raise(c, VEC_MF);
 	part[0] = *(u64 *)(void *)x->st[(n - (x->fsw >> 11)) & 7];
 	m->active = sign_bits(part, m);
 }

@@ -81,6 +81,36 @@ static unsigned operand_size(const struct bt_row *row, const struct bt_insn *i)
 	return size ? size : i->rexw ? 8 : 4;
 }
 
+/* Does an instruction with a memory operand use the x87 registers, and so wait?
+ * FNSTCW and FNSTSW do not, FLDCW does; CVTPI2PS and CVTPI2PD from memory have
+ * nothing to do with MMX registers (P). */
+static bool waits(const struct bt_row *row)
+{
+	const char *o = row->operands;
+
+	if (row->attrs & ROW_X87)
+		return !(row->attrs & ROW_CONTROL && row->attrs & ROW_MEMW);
+	while (*o && *o != 'P')
+		o++;
+	return row->attrs & ROW_MMX && *o;
+}
+
+/*
+ * Before a fault of the operand: an error that is due comes first, as it does
+ * on silicon. In the stub the host would see to it by itself.
+ */
+static void check_pending(struct bt_cpu *c, const struct bt_row *row)
+{
+	u16 fsw;
+
+	if (!waits(row))
+		return;
+	bt_fpu_load(c);
+	__asm__ volatile("fnstsw %0" : "=m"(fsw));
+	if (fsw & FSW_ES)
+		bt_raise(c, VEC_MF);
+}
+
 static void check_alignment(struct bt_cpu *c, const struct bt_row *row,
 			    gva_t va, unsigned size)
 {
@@ -88,8 +118,17 @@ static void check_alignment(struct bt_cpu *c, const struct bt_row *row,
 			       ? row->attrs & ROW_ALIGNED
 			       : size >= 16 && !(row->attrs & ROW_UNALIGNED);
 
-	if (unlikely(aligned && va & (size - 1)))
+	if (unlikely(aligned && va & (size - 1))) {
+		check_pending(c, row);
 		bt_gp(c);
+	}
+}
+
+static void *find_slowly(struct bt_cpu *c, const struct bt_row *row, gva_t va,
+			 unsigned size, bool write)
+{
+	check_pending(c, row);
+	return bt_ptr_slow(c, va, size, write);
 }
 
 /* Where to read the operand: the guest's own page, or a copy; NULL for the
@@ -108,7 +147,7 @@ static const void *source(struct bt_cpu *c, const struct bt_row *row,
 	check_alignment(c, row, va, size);
 	p = bt_rptr(c, va, size);
 	if (unlikely(!p))
-		p = bt_ptr_slow(c, va, size, false);
+		p = find_slowly(c, row, va, size, false);
 	if (unlikely(!p)) {
 		bt_load_bytes(c, va, c->bounce, size);
 		p = c->bounce;
@@ -123,15 +162,16 @@ static void simd_plain(struct bt_cpu *c, const struct bt_insn *i)
 	run(c, row, i, source(c, row, i), 0);
 }
 
-/* An x87 store with an unmasked error has left memory alone. */
+/* [1] vol. 1 8.5: an x87 store with an unmasked error leaves memory alone, but
+ * for an inexact result. No error was due before: it would have been raised. */
 static bool stored(const struct bt_row *row)
 {
-	u16 fsw;
+	u16 fsw, fcw;
 
 	if ((row->attrs & (ROW_X87 | ROW_CONTROL)) != ROW_X87)
 		return true;
-	__asm__ volatile("fnstsw %0" : "=m"(fsw));
-	return !(fsw & FSW_ES);
+	__asm__ volatile("fnstsw %0; fnstcw %1" : "=m"(fsw), "=m"(fcw));
+	return !(fsw & ~fcw & (FSW_ERRORS & ~FSW_PE));
 }
 
 static void simd_store(struct bt_cpu *c, const struct bt_insn *i)
@@ -144,7 +184,7 @@ static void simd_store(struct bt_cpu *c, const struct bt_insn *i)
 	check_alignment(c, row, va, size);
 	p = bt_wptr(c, va, size);
 	if (unlikely(!p))
-		p = bt_ptr_slow(c, va, size, true);
+		p = find_slowly(c, row, va, size, true);
 	if (likely(p != NULL)) {
 		run(c, row, i, p, 0);
 		return;

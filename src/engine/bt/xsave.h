@@ -9,6 +9,8 @@
 
 #include "util/types.h"
 
+#define FSW_ERRORS 0x3fu
+#define FSW_PE 0x20u /* inexact */
 #define FSW_ES 0x80u /* an unmasked error is due */
 #define FCW_INIT 0x37fu
 #define MXCSR_RESET 0x1f80u
