@@ -62,11 +62,13 @@ run: setup
 
 test: setup-test
 	$(Q)$(MAKE) --no-print-directory guest
+	$(Q)tools/fetch-guest generic memtest
 	$(Q)tools/run-tests --build $(BUILD)
 
 # Everything, longer; the log stays.
 soak: setup-test
 	$(Q)$(MAKE) --no-print-directory guest
+	$(Q)tools/fetch-guest generic memtest
 	$(Q)tools/run-tests --build $(BUILD) --soak --log soak.log
 
 check:
