@@ -11,6 +11,7 @@
 
 #include "bt_host.h"
 #include "bt_machine.h"
+#include "bt_unit.h"
 #include "engine/bt/decode.h"
 #include "engine/bt/fpu.h"
 #include "engine/bt/signals.h"
@@ -21,27 +22,14 @@
 #define OPERAND_PAGE 0x4000 /* of the arena; the operand is around its ends */
 #define HOLE_PAGE 0x8000
 
-struct fpu_image {
-	u8 bytes[X86_XSAVE_AREA];
-} __attribute__((aligned(64)));
-
 struct machine {
 	struct bt_machine m;
-	struct fpu_image before, host;
-	u64 seed;
+	struct bt_unit unit;
 };
 
 static u64 rnd(struct machine *t)
 {
-	t->seed ^= t->seed << 13;
-	t->seed ^= t->seed >> 7;
-	t->seed ^= t->seed << 17;
-	return t->seed;
-}
-
-static struct xsave_legacy *legacy(struct fpu_image *image)
-{
-	return (struct xsave_legacy *)(void *)image->bytes;
+	return bt_unit_rnd(&t->unit);
 }
 
 static int setup(void **state)
@@ -50,8 +38,11 @@ static int setup(void **state)
 
 	*state = t;
 	memset(t, 0, sizeof(*t));
-	t->seed = 0x9e3779b97f4a7c15ull;
-	return bt_machine_init(&t->m) ? 0 : -1;
+	t->unit.seed = 0x9e3779b97f4a7c15ull;
+	if (!bt_machine_init(&t->m))
+		return -1;
+	t->unit.components = t->m.policy.xcr0_mask;
+	return 0;
 }
 
 /* Within a test, as cmocka puts its own handlers around it: the engine's stand
@@ -74,167 +65,14 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* ---- the host with an FPU state ---------------------------------------- */
-
-/* bt_host_enter() with the unit's state from and to an image. No C between:
- * the compiler might use the registers. */
-static void run_host(struct machine *t)
-{
-	static const u32 mxcsr = MXCSR_RESET;
-	register const u8 *before __asm__("r12") = t->before.bytes;
-	register u8 *host __asm__("r13") = t->host.bytes;
-	register const u32 *sane __asm__("r14") = &mxcsr;
-
-	bt_host.signal = 0;
-	__asm__ volatile(
-		"mov %%ebx, %%eax\n\t"
-		"xor %%edx, %%edx\n\t"
-		"xrstor64 (%%r12)\n\t"
-		"sub $128, %%rsp\n\t" /* the red zone */
-		"call bt_host_enter\n\t"
-		"add $128, %%rsp\n\t"
-		"mov %%ebx, %%eax\n\t"
-		"xor %%edx, %%edx\n\t"
-		"xsave64 (%%r13)\n\t"
-		"fninit\n\t"
-		"ldmxcsr (%%r14)"
-		:
-		: "b"(t->m.policy.xcr0_mask), "r"(before), "r"(host), "r"(sane)
-		: "memory", "cc", "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9",
-		  "r10", "r11", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
-		  "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
-		  "xmm13", "xmm14", "xmm15");
-}
-
-/* ---- random state ------------------------------------------------------ */
-
-static u64 rnd_double(struct machine *t)
-{
-	static const u64 special[] = {
-		0,
-		0x8000000000000000,
-		0x3ff0000000000000, /* 1 */
-		0x7ff0000000000000, /* infinity */
-		0xfff0000000000000,
-		0x7ff8000000000001, /* quiet NaN */
-		0x7ff0000000000001, /* signaling NaN */
-		0x000fffffffffffff, /* denormal */
-		0x0010000000000000,
-		0x7fefffffffffffff,
-		0x4330000000000000,
-		0x41dfffffffc00000,
-		0x43e0000000000000,
-	};
-	u64 val = rnd(t);
-
-	switch (val % 4) {
-	case 0:
-		return special[val / 4 % ARRAY_SIZE(special)];
-	case 1: /* near one, so that sums and products stay in range */
-		return (val & 0x800fffffffffffff) | (0x3f8 + (val >> 52 & 15))
-							    << 52;
-	default:
-		return rnd(t);
-	}
-}
-
-static u32 rnd_float(struct machine *t)
-{
-	static const u32 special[] = {
-		0,	    0x80000000, 0x3f800000, 0x7f800000, 0xff800000,
-		0x7fc00001, 0x7f800001, 0x007fffff, 0x00800000, 0x7f7fffff,
-		0x4b000000, 0x4effffff, 0x5f000000, 0x00003c00, 0x00007c01,
-	};
-	u64 val = rnd(t);
-
-	switch (val % 4) {
-	case 0:
-		return special[val / 4 % ARRAY_SIZE(special)];
-	case 1:
-		return (u32)((val & 0x807fffff) | (0x78 + (val >> 24 & 15))
-							  << 23);
-	default:
-		return (u32)rnd(t);
-	}
-}
-
-static void rnd_bytes(struct machine *t, u8 *out, unsigned len)
-{
-	unsigned kind = rnd(t) % 4;
-
-	for (unsigned k = 0; k < len; k += 8) {
-		u64 val = rnd(t);
-
-		if (kind == 1)
-			val = rnd_double(t);
-		else if (kind == 2)
-			val = rnd_float(t) | (u64)rnd_float(t) << 32;
-		else if (kind == 3 && rnd(t) % 2)
-			val = (u64)(s64)(s8)val;
-		memcpy(out + k, &val, min_u64(8, len - k));
-	}
-}
-
-static void rnd_extended(struct machine *t, u8 st[16])
-{
-	static const u16 exponents[] = {0, 0x3fff, 0x7fff, 0xbfff, 0xffff,
-					1, 0x403e, 0x7ffe, 0x4002, 0x3ffe};
-	u64 mantissa = rnd(t) % 8 ? rnd(t) | BIT(63) : rnd(t);
-	u16 exponent = exponents[rnd(t) % ARRAY_SIZE(exponents)];
-
-	if (rnd(t) % 3 == 0)
-		exponent = (u16)(0x3ff8 + rnd(t) % 16);
-	if (rnd(t) % 6 == 0)
-		mantissa = rnd(t) % 2 ? BIT(63) : 0;
-	memset(st, 0, 16);
-	memcpy(st, &mantissa, 8);
-	memcpy(st + 8, &exponent, 2);
-}
-
-/* Errors that are due, and unmasked ones, come about now and then. */
-static void rnd_x87(struct machine *t, struct xsave_legacy *x)
-{
-	x->fcw = 0x37f & ~0xc00 & ~0x300;
-	x->fcw |= (rnd(t) % 4) << 10 | (rnd(t) % 4 ? 3 : rnd(t) % 4) << 8;
-	if (rnd(t) % 4 == 0)
-		x->fcw &= (u16) ~(rnd(t) & 0x3f);
-	x->fsw = (u16)(rnd(t) & 0x7f7f);
-	if (rnd(t) % 8)
-		x->fsw &= (u16)~0x3f;
-	if (x->fsw & ~x->fcw & 0x3f)
-		x->fsw |= 0x8080;
-	x->ftw = rnd(t) % 3 ? 0xff : (u8)rnd(t);
-	for (unsigned k = 0; k < 8; k++)
-		rnd_extended(t, x->st[k]);
-}
-
-static void rnd_fpu(struct machine *t)
-{
-	struct xsave_legacy *x = legacy(&t->before);
-
-	memset(&t->before, 0, sizeof(t->before));
-	rnd_x87(t, x);
-	x->mxcsr = 0x1f80u | (u32)(rnd(t) & 0x6000);
-	if (rnd(t) % 4 == 0)
-		x->mxcsr |= (u32)(rnd(t) & 0x8040);
-	if (rnd(t) % 4 == 0)
-		x->mxcsr &= ~(u32)(rnd(t) & 0x1f80);
-	if (rnd(t) % 4 == 0)
-		x->mxcsr |= rnd(t) & 0x3f;
-	x->mxcsr_mask = 0xffff;
-	for (unsigned k = 0; k < 16; k++) {
-		rnd_bytes(t, x->xmm[k], 16);
-		rnd_bytes(t, t->before.bytes + XSAVE_AVX + 16 * k, 16);
-	}
-	*xsave_header(t->before.bytes) = t->m.policy.xcr0_mask;
-}
+/* ---- memory ------------------------------------------------------------- */
 
 static void rnd_memory(struct machine *t)
 {
 	u8 *from = t->m.arena + OPERAND_PAGE - 4096;
 
 	for (unsigned k = 0; k < 3 * 4096; k += 512) {
-		rnd_bytes(t, from + k, 512);
+		bt_unit_bytes(&t->unit, from + k, 512);
 	}
 	memcpy(t->m.copy, t->m.arena, HOLE_PAGE);
 	memcpy(t->m.copy + HOLE_PAGE + 4096, t->m.arena + HOLE_PAGE + 4096,
@@ -361,8 +199,8 @@ static void tame_index(struct machine *t, const struct bt_row *row,
 		       const struct bt_insn *i)
 {
 	unsigned n = i->x / 8, size = row->opcode & 1 ? 8 : 4;
-	u8 *low = legacy(&t->before)->xmm[n & 15];
-	u8 *high = t->before.bytes + XSAVE_AVX + 16 * (n & 15);
+	u8 *low = bt_unit_legacy(&t->unit.before)->xmm[n & 15];
+	u8 *high = t->unit.before.bytes + XSAVE_AVX + 16 * (n & 15);
 
 	for (unsigned k = 0; k < 32; k += size) {
 		s64 index = (s64)(rnd(t) % 256) - 128;
@@ -390,7 +228,7 @@ static void rnd_registers(struct machine *t, const struct bt_row *row,
 
 static bool same_fpu(struct machine *t)
 {
-	struct xsave_legacy *h = legacy(&t->host);
+	struct xsave_legacy *h = bt_unit_legacy(&t->unit.host);
 	struct xsave_legacy *x = (struct xsave_legacy *)(void *)t->m.c->xsave;
 	const u8 *ymm = t->m.c->xsave + XSAVE_AVX;
 	bool same = h->fcw == x->fcw && h->fsw == x->fsw && h->ftw == x->ftw &&
@@ -404,7 +242,8 @@ static bool same_fpu(struct machine *t)
 		same = same && !memcmp(h->st[k], x->st[k], 10);
 	same = same && !memcmp(h->xmm, x->xmm, sizeof(x->xmm));
 	if (t->m.policy.xcr0_mask & XCR0_AVX)
-		same = same && !memcmp(t->host.bytes + XSAVE_AVX, ymm, 256);
+		same = same &&
+		       !memcmp(t->unit.host.bytes + XSAVE_AVX, ymm, 256);
 	return same;
 }
 
@@ -493,7 +332,7 @@ static void load_engine(struct machine *t)
 	c->gpr[17] = bt_host.code;
 	c->eflags = (u32)bt_host.flags & ~(u32)FLAG_ARITH;
 	bt_set_arith(c, (u32)bt_host.flags);
-	bt_fpu_set(c, t->before.bytes);
+	bt_fpu_set(c, t->unit.before.bytes);
 }
 
 static enum outcome try_encoding(struct machine *t, const struct bt_row *row)
@@ -508,13 +347,13 @@ static enum outcome try_encoding(struct machine *t, const struct bt_row *row)
 		    BT_DECODE_OK ||
 	    &bt_rows[i.row] != row)
 		return OTHER_ROW;
-	rnd_fpu(t);
+	bt_unit_random(&t->unit);
 	rnd_registers(t, row, &i);
 	bt_host_set_code(e.bytes, i.len);
 	load_engine(t);
 	vector = bt_machine_run(&t->m, e.bytes, e.len, &i);
 	bt_fpu_save(t->m.c);
-	run_host(t);
+	bt_unit_run_host(&t->unit);
 	what = difference(t, vector, &i);
 	if (what)
 		report(t, &e, &i, what, vector);

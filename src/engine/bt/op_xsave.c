@@ -49,6 +49,7 @@ static unsigned xmm_count(const struct bt_cpu *c)
 static void make_head(struct bt_cpu *c, const struct bt_insn *i, u64 head[4])
 {
 	bt_copy(head, c->xsave, LEGACY_ST);
+	head[0] = head[0] << 16 >> 16 | (u64)c->fop << 48;
 	head[1] = c->fip;
 	head[2] = c->fdp;
 	if (!i->rexw) {
@@ -240,13 +241,14 @@ static bool layout_next(const struct bt_cpu *c, struct layout *l)
 	return true;
 }
 
-static unsigned area_size(const struct bt_cpu *c, u64 present, bool compacted)
+/* Up to the end of the last component of `which`. */
+static unsigned area_size(const struct bt_cpu *c, struct layout l, u64 which)
 {
-	struct layout l = layout_begin(present, compacted);
 	unsigned size = XSAVE_EXTENDED;
 
 	while (layout_next(c, &l))
-		size = l.offset + l.part.size;
+		if (which >> l.n & 1)
+			size = l.offset + component_bytes(c, l.n, l.part.size);
 	return size;
 }
 
@@ -295,7 +297,8 @@ static void xsave(struct bt_cpu *c, const struct bt_insn *i, bool optimize)
 	gva_t va;
 
 	xsave_check(c);
-	va = xsave_area(c, i, area_size(c, mask, false), true);
+	va = xsave_area(c, i, area_size(c, layout_begin(mask, false), mask),
+			true);
 	bt_fpu_save(c);
 	in_use = *xsave_header(c->xsave);
 	which = optimize ? mask & in_use : mask;
@@ -327,7 +330,8 @@ void bt_op_xsavec(struct bt_cpu *c, const struct bt_insn *i)
 	gva_t va;
 
 	xsave_check(c);
-	va = xsave_area(c, i, area_size(c, mask, true), true);
+	va = xsave_area(c, i, area_size(c, layout_begin(mask, true), mask),
+			true);
 	bt_fpu_save(c);
 	which = *xsave_header(c->xsave);
 	if (legacy_of(c)->mxcsr != MXCSR_RESET)
@@ -415,6 +419,7 @@ void bt_op_xrstor(struct bt_cpu *c, const struct bt_insn *i)
 {
 	u64 mask = requested(c), header[8], *own = xsave_header(c->xsave);
 	struct restore r;
+	struct layout l;
 	gva_t va;
 
 	xsave_check(c);
@@ -426,12 +431,14 @@ void bt_op_xrstor(struct bt_cpu *c, const struct bt_insn *i)
 	r.load = mask & header[0];
 	r.init = mask & ~header[0];
 	r.compacted = header[1] & XSAVE_COMPACTED;
-	r.present = r.compacted ? header[1] : r.load;
-	bt_probe_span(c, va, area_size(c, r.present, r.compacted), false);
+	r.present = r.compacted ? header[1] : mask;
+	l = layout_begin(r.present, r.compacted);
+	/* All that is asked for, to be loaded or not, as on silicon. */
+	bt_probe_span(c, va, area_size(c, l, mask), false);
 	bt_fpu_save(c);
 	r.mxcsr = restored_mxcsr(c, va, &r);
 	restore_legacy(c, i, va, &r);
-	restore_extended(c, va, layout_begin(r.present, r.compacted), r.load);
+	restore_extended(c, va, l, r.load);
 	init_extended(c, r.init);
 	legacy_of(c)->mxcsr = r.mxcsr;
 	/* Outside 64-bit code half of the registers were not initialized. */
