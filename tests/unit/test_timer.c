@@ -491,16 +491,11 @@ static void test_storm(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_conversions),
-		cmocka_unit_test(test_rate),
-		cmocka_unit_test(test_running),
-		timer_test(test_heap),
-		timer_test(test_deadline),
-		timer_test(test_catch_up),
-		timer_test(test_ping_pong),
-		timer_test(test_frozen),
-		timer_test(test_due_at_start),
-		timer_test(test_owner_lock),
+		cmocka_unit_test(test_conversions), cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_running),	    timer_test(test_heap),
+		timer_test(test_deadline),	    timer_test(test_catch_up),
+		timer_test(test_ping_pong),	    timer_test(test_frozen),
+		timer_test(test_due_at_start),	    timer_test(test_owner_lock),
 		cmocka_unit_test(test_storm),
 	};
 

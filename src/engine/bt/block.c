@@ -274,13 +274,13 @@ static void claim_page(struct bt_cpu *c, gpa_t pa)
 
 /* Bytes at `off` of the source, as many as one instruction can need. */
 static const u8 *source_bytes(struct bt_cpu *c, struct source *src,
-			      unsigned off, unsigned *avail, bool cross)
+			      unsigned off, unsigned *avail)
 {
 	const struct bt_ram *ram;
 	unsigned here = src->avail - off, k;
 
 	*avail = here < BT_MAX_INSN ? here : BT_MAX_INSN;
-	if (!cross)
+	if (!src->pa2)
 		return src->bytes + off;
 	ram = bt_ram_find(c->bvm, src->pa2);
 	for (k = 0; k < *avail; k++)
@@ -293,12 +293,11 @@ static const u8 *source_bytes(struct bt_cpu *c, struct source *src,
 }
 
 static bool decode_at(struct bt_cpu *c, struct source *src, unsigned off,
-		      bool cross, struct bt_insn *insn,
-		      enum bt_decode_status *status)
+		      struct bt_insn *insn, enum bt_decode_status *status)
 {
 	struct bt_parts parts;
 	unsigned avail;
-	const u8 *bytes = source_bytes(c, src, off, &avail, cross);
+	const u8 *bytes = source_bytes(c, src, off, &avail);
 
 	*status = bt_decode(bytes, avail, c->code, c->policy->features, insn,
 			    &parts);
@@ -339,7 +338,7 @@ static enum build fill_block(struct bt_cpu *c, struct source *src,
 
 		if (!set_lines(c->bvm, src->pa + off, lines))
 			return BUILD_CLAIM;
-		if (!decode_at(c, src, off, cross, &insn, &status))
+		if (!decode_at(c, src, off, &insn, &status))
 			return BUILD_FULL;
 		if (status == BT_DECODE_MORE) {
 			if (!b->count)
@@ -491,10 +490,10 @@ void bt_decode_one(struct bt_cpu *c, struct bt_insn *insn)
 	if (c->gpr[17] > c->seg[X86_CS].limit)
 		bt_gp(c);
 	source_init(c, &src, lin, bt_translate_fetch(c, lin));
-	stub = decode_at(c, &src, 0, false, insn, &status);
+	stub = decode_at(c, &src, 0, insn, &status);
 	if (status == BT_DECODE_MORE && room >= src.avail) {
 		src.pa2 = next_page(c, lin);
-		stub = decode_at(c, &src, 0, true, insn, &status);
+		stub = decode_at(c, &src, 0, insn, &status);
 	}
 	if (status == BT_DECODE_MORE || insn->len > room + 1)
 		bt_gp(c);

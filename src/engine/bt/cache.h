@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a vCPU remembers of translations: the software TLB for data (tlb.c),
+ * blocks of decoded instructions (block.c), and the jump cache that leads to
+ * them (exec.c).
+ */
+#pragma once
+
+#include "engine/bt/insn.h"
+
+/*
+ * tag: page address | ASID of its half, 0 when invalid. addend: host address
+ * minus guest linear address.
+ */
+struct bt_tlb_entry {
+	u64 tag;
+	u64 addend;
+};
+#define BT_TLB_ENTRIES 1024
+
+struct bt_tlb {
+	struct bt_tlb_entry read[BT_TLB_ENTRIES];
+	struct bt_tlb_entry write[BT_TLB_ENTRIES];
+};
+
+/* Which pages an access may touch; selects the table. */
+enum bt_mmu {
+	MMU_USER,      /* CPL 3 */
+	MMU_KERNEL,    /* CPL 0..2 with SMAP in force */
+	MMU_KERNEL_AC, /* CPL 0..2, SMAP off or EFLAGS.AC set */
+	MMU_COUNT,
+};
+
+/* ---- blocks ------------------------------------------------------------ */
+
+struct bt_block;
+
+/* A block in the list of a page it has code in. */
+struct bt_page_link {
+	gpa_t page;
+	struct bt_block *block;
+	struct bt_page_link *next;
+};
+
+/*
+ * Instructions decoded from one physical page (the last one may run over into
+ * the next: `pa2`). Immutable but for `valid`, which is cleared when the guest
+ * writes to the code; memory is reclaimed only by a flush of everything.
+ */
+struct bt_block {
+	u64 pa;	 /* of the first byte */
+	u64 pa2; /* page the last instruction runs into, 0: none */
+	struct bt_block *hash_next;
+	struct bt_page_link link; /* a second one is allocated with pa2 */
+	_Atomic u8 valid;
+	u8 code;   /* enum bt_width */
+	u16 count; /* instructions */
+	u16 bytes;
+	u16 reserved;
+	struct bt_insn insn[];
+};
+
+/* Where a linear address was last found to lead, checked inline (exec.c). */
+#define BT_JUMP_ENTRIES 4096
+struct bt_jump {
+	u64 lin;
+	u64 context; /* code size, CPL, ASID of lin's half, jump_gen */
+	struct bt_block *block;
+	u64 reserved;
+};
