@@ -51,7 +51,7 @@ bool log_limit_pass(struct log_limit *limit)
 		limit->used = 0;
 		limit->dropped = 0;
 		if (dropped)
-			log_msg(LOG_WARN, "(%u similar messages dropped)",
+			log_msg(LOG_INFO, "(%u similar messages dropped)",
 				dropped);
 	}
 	if (limit->used++ < LOG_GUEST_BURST)

@@ -2,7 +2,8 @@
 /*
  * Diagnostics to stderr. Messages a guest can provoke go through
  * log_guest(), which is limited to a few a second per call site and counts
- * what it swallowed, so that a guest cannot flood its host.
+ * what it swallowed, so that a guest cannot flood its host. They are for who
+ * wants to know: kernels probe for what is not there, and cope.
  */
 #pragma once
 
@@ -30,6 +31,6 @@ bool log_limit_pass(struct log_limit *limit);
 #define log_guest(...)                                                \
 	do {                                                          \
 		static struct log_limit limit_;                       \
-		if (log_enabled(LOG_WARN) && log_limit_pass(&limit_)) \
-			log_msg(LOG_WARN, "guest: " __VA_ARGS__);     \
+		if (log_enabled(LOG_INFO) && log_limit_pass(&limit_)) \
+			log_msg(LOG_INFO, "guest: " __VA_ARGS__);     \
 	} while (0)
