@@ -433,6 +433,16 @@ static bool feature_fits(const struct bt_parts *p, const struct bt_row *row,
 	return feature == FEAT_BASE || features & BIT(feature);
 }
 
+/* [1] TZCNT, LZCNT: a CPU without them ignores the F3 and runs BSF or BSR.
+ * Compilers rely on it: the result is the same but for a source of zero. */
+static bool ignores_f3(const struct bt_parts *p, const struct bt_row *row,
+		       u64 features)
+{
+	return !(row->attrs & ROW_VEX) && p->prefix == 2 &&
+	       (row->feature == FEAT_BMI1 || row->feature == FEAT_LZCNT) &&
+	       !feature_fits(p, row, features);
+}
+
 static void set_sizes(const struct bt_parts *p, enum bt_width code,
 		      struct bt_insn *i)
 {
@@ -494,6 +504,10 @@ enum bt_decode_status bt_decode(const u8 *bytes, unsigned avail,
 	if (!decode_opcode(&cur, p, code == W64))
 		return finish(&cur, p, insn, BT_DECODE_UD);
 	row = select_row(&cur, p, code == W64);
+	if (row && ignores_f3(p, row, features)) {
+		p->prefix = 0;
+		row = select_row(&cur, p, code == W64);
+	}
 	if (!row || cur.more)
 		return finish(&cur, p, insn, BT_DECODE_UD);
 	rule = &bt_decode_rules[row - bt_rows];
