@@ -63,6 +63,7 @@ const struct cpu_feature_bit cpu_feature_bits[FEAT_COUNT] = {
 	[FEAT_XGETBV1] = {"xgetbv1", 0xd, 1, CPUID_EAX, 2},
 	[FEAT_LAHF64] = {"lahf_lm", EXT1, 0, CPUID_ECX, 0},
 	[FEAT_LZCNT] = {"abm", EXT1, 0, CPUID_ECX, 5},
+	[FEAT_SSE4A] = {"sse4a", EXT1, 0, CPUID_ECX, 6},
 	[FEAT_PREFETCHW] = {"3dnowprefetch", EXT1, 0, CPUID_ECX, 8},
 	[FEAT_SYSCALL] = {"syscall", EXT1, 0, CPUID_EDX, 11},
 	[FEAT_NX] = {"nx", EXT1, 0, CPUID_EDX, 20},
@@ -88,8 +89,8 @@ const u64 cpu_engine_features =
 
 const u64 cpu_optional_features =
 	BIT(FEAT_ADX) | BIT(FEAT_SHA) | BIT(FEAT_RDSEED) | BIT(FEAT_VAES) |
-	BIT(FEAT_VPCLMUL) | BIT(FEAT_GFNI) | BIT(FEAT_CLWB) | BIT(FEAT_XSAVEC) |
-	BIT(FEAT_XGETBV1);
+	BIT(FEAT_VPCLMUL) | BIT(FEAT_GFNI) | BIT(FEAT_CLWB) | BIT(FEAT_SSE4A) |
+	BIT(FEAT_XSAVEC) | BIT(FEAT_XGETBV1);
 
 /* [3] level 2, what its machines (2010 on) share beyond it, and what engines
  * do in software. Fixed for good: a change is a new version of the model. */
