@@ -134,7 +134,9 @@ static bool take_code_breakpoint(struct bt_cpu *c)
 	gva_t va = (c->seg_base[X86_CS] + c->rip) & c->lin_mask;
 	u64 hits;
 
-	if (c->eflags & FLAG_RF || c->shadow == BT_SHADOW_MOVSS)
+	/* [1] 17.3.1.1: as if RF were set until a repeated one has ended. */
+	if (c->eflags & FLAG_RF || c->repeating ||
+	    c->shadow == BT_SHADOW_MOVSS)
 		return false;
 	hits = watch_matches(c, WATCH_EXEC, va, 1);
 	if (!hits)

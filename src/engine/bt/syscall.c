@@ -52,6 +52,16 @@ static void syscall_legacy(struct bt_cpu *c)
 	enter_kernel(c, (u32)c->msr.star);
 }
 
+/*
+ * AMD APM vol. 2 13.1.4: TF as SYSCALL and SYSRET leave it, not as they found
+ * it, decides on a trap after them: a kernel that masks TF is not stepped in,
+ * and its caller is told right after the SYSCALL.
+ */
+static void set_step(struct bt_cpu *c)
+{
+	c->stepping = (c->eflags & FLAG_TF) != 0;
+}
+
 void bt_op_syscall(struct bt_cpu *c, const struct bt_insn *i)
 {
 	u16 cs = (u16)(c->msr.star >> STAR_SYSCALL) & ~SEL_RPL;
@@ -69,6 +79,7 @@ void bt_op_syscall(struct bt_cpu *c, const struct bt_insn *i)
 	c->gpr[X86_R11] = flags;
 	load_cs_ss(c, cs, (u16)(cs + 8), 0, true);
 	bt_set_flags(c, flags & ~(u32)c->msr.sfmask);
+	set_step(c);
 	enter_kernel(c, ip);
 }
 
@@ -102,6 +113,7 @@ void bt_op_sysret(struct bt_cpu *c, const struct bt_insn *i)
 	load_cs_ss(c, cs, (u16)((base + 8) | SEL_RPL), 3, i->rexw);
 	bt_update_mode(c);
 	bt_set_flags(c, (u32)c->gpr[X86_R11] & flags);
+	set_step(c);
 	c->gpr[17] = i->rexw ? ip : (u32)ip;
 }
 
