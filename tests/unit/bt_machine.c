@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A vCPU of the software engine beside the host's CPU. */
+#include "unit.h"
+
 #include "bt_machine.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "bt_host.h"
 #include "engine/bt/decode.h"
 #include "engine/bt/fpu.h"
+#include "engine/bt/signals.h"
 #include "engine/bt/sys.h"
 #include "engine/bt/vm.h"
 
@@ -138,4 +142,30 @@ int bt_machine_run(struct bt_machine *m, const u8 *bytes, unsigned avail,
 		return c->exc.vector;
 	insn->fn(c, insn);
 	return -1;
+}
+
+void bt_machine_start(struct bt_machine *m)
+{
+	struct bt_cpu *c = m->c;
+
+	for (unsigned k = 0; k < 16; k++)
+		c->gpr[k] = 0x1111111111111111ull * k;
+	c->gpr[X86_RBX] = (u64)m->arena + BT_AREA;
+	c->gpr[16] = 0;
+	c->gpr[17] = 0x1000;
+	c->eflags = FLAG_IF;
+	bt_set_arith(c, 0);
+	c->code = W64;
+	c->cr0 = CR0_PE | CR0_PG;
+	c->cr4 |= CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
+	c->xcr0 = m->policy.xcr0_mask;
+}
+
+void bt_machine_catch(void)
+{
+	struct err err;
+
+	if (!bt_host_init())
+		skip();
+	assert_int_equal(bt_signals_init(&err), 0);
 }

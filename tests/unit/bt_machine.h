@@ -10,6 +10,8 @@
 #include "engine/bt/bt.h"
 
 #define BT_ARENA KIB(64)
+#define BT_AREA 0x4000 /* offset of a place for operands */
+#define BT_HOLE 0x8000 /* of a page that tests take away */
 
 struct bt_machine {
 	u8 *arena, *copy;
@@ -27,3 +29,11 @@ void bt_machine_hole(struct bt_machine *m, u64 off, bool hole);
  * -2: no room for stubs, which cannot be. */
 int bt_machine_run(struct bt_machine *m, const u8 *bytes, unsigned avail,
 		   struct bt_insn *insn);
+
+/* Registers as in no other test, RBX at BT_AREA, everything switched on. */
+void bt_machine_start(struct bt_machine *m);
+
+/* The engine's signal handlers, over those of bt_host.h for the rest. Within a
+ * test: cmocka puts its own around each. Skips the test if the host has no
+ * page for code. */
+void bt_machine_catch(void);

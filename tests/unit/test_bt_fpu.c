@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * FPU and SIMD state of the software engine: images and environments against
- * the host's CPU, what the host must not be able to tell the guest, checks,
- * and errors of the unit.
+ * FPU and SIMD state of the software engine: images and environments in memory
+ * against the host's CPU, and that no pointer of the host's gets into them.
  */
 #include "unit.h"
 
@@ -19,8 +18,6 @@
 #include "engine/bt/vm.h"
 #include "engine/bt/xsave.h"
 
-#define AREA 0x4000 /* of the arena: where images are */
-#define HOLE 0x8000
 #define CASES 400
 #define NO_FAULT (-1)
 
@@ -56,35 +53,9 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void catch_signals(void)
-{
-	struct err err;
-
-	if (!bt_host_init())
-		skip();
-	assert_int_equal(bt_signals_init(&err), 0);
-}
-
 static struct xsave_legacy *own_legacy(struct machine *t)
 {
 	return (struct xsave_legacy *)(void *)t->m.c->xsave;
-}
-
-static void start(struct machine *t)
-{
-	struct bt_cpu *c = t->m.c;
-
-	for (unsigned k = 0; k < 16; k++)
-		c->gpr[k] = 0x1111111111111111ull * k;
-	c->gpr[X86_RBX] = (u64)t->m.arena + AREA;
-	c->gpr[16] = 0;
-	c->gpr[17] = 0x1000;
-	c->eflags = FLAG_IF;
-	bt_set_arith(c, 0);
-	c->code = W64;
-	c->cr0 = CR0_PE | CR0_PG;
-	c->cr4 |= CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE;
-	c->xcr0 = t->m.policy.xcr0_mask;
 }
 
 static int run(struct machine *t, const u8 *bytes, unsigned len)
@@ -93,8 +64,6 @@ static int run(struct machine *t, const u8 *bytes, unsigned len)
 
 	return bt_machine_run(&t->m, bytes, len, &insn);
 }
-
-#define RUN(t, ...) run(t, (u8[]){__VA_ARGS__}, sizeof((u8[]){__VA_ARGS__}))
 
 /* ---- images against the host ------------------------------------------- */
 
@@ -147,12 +116,12 @@ static void random_area(struct machine *t, u8 *area)
 
 static u64 random_place(struct machine *t, const struct image_case *it)
 {
-	u64 at = (u64)t->m.arena + AREA;
+	u64 at = (u64)t->m.arena + BT_AREA;
 
 	if (rnd(t) % 3 == 0)
 		at += 4096 - rnd(t) % 1000;
 	if (rnd(t) % 8 == 0)
-		at = (u64)t->m.arena + HOLE - rnd(t) % 1000;
+		at = (u64)t->m.arena + BT_HOLE - rnd(t) % 1000;
 	at &= ~(u64)(it->align - 1);
 	if (it->align > 1 && rnd(t) % 16 == 0)
 		at += 8;
@@ -284,7 +253,7 @@ static void fill_place(struct machine *t, const struct image_case *it,
 		memcpy(area + 16, area + 200, 12);
 		memcpy(area, &bt_unit_legacy(&t->unit.before)->fcw, 2);
 	}
-	len = off < HOLE ? min_u64(sizeof(area), HOLE - off) : 0;
+	len = off < BT_HOLE ? min_u64(sizeof(area), BT_HOLE - off) : 0;
 	memcpy(t->m.arena + off, area, len);
 	memcpy(t->m.copy + off, area, len);
 }
@@ -315,8 +284,9 @@ static void compare_case(struct machine *t, const struct image_case *it,
 	}
 	if (!same_unit(t))
 		fail_msg("%s: unit, vector %d", it->name, vector);
-	if (memcmp(t->m.arena + AREA, t->m.copy + AREA, HOLE - AREA)) {
-		for (u64 k = AREA; k < HOLE; k++)
+	if (memcmp(t->m.arena + BT_AREA, t->m.copy + BT_AREA,
+		   BT_HOLE - BT_AREA)) {
+		for (u64 k = BT_AREA; k < BT_HOLE; k++)
 			if (t->m.arena[k] != t->m.copy[k])
 				print_error("%ld: %x, host %x\n",
 					    (long)(k - off), t->m.copy[k],
@@ -336,7 +306,7 @@ static void image_case(struct machine *t, const struct image_case *it)
 	prepare(t, it, &p);
 	fill_place(t, it, p.place);
 	bt_unit_random(&t->unit);
-	start(t);
+	bt_machine_start(&t->m);
 	memcpy(c->gpr, bt_host.gpr, sizeof(bt_host.gpr));
 	/* What a CPU calls in use may be more than need be, and change by the
 	 * way: only where no memory tells. */
@@ -359,8 +329,8 @@ static void test_images(void **state)
 {
 	struct machine *t = *state;
 
-	catch_signals();
-	bt_machine_hole(&t->m, HOLE, true);
+	bt_machine_catch();
+	bt_machine_hole(&t->m, BT_HOLE, true);
 	for (unsigned k = 0; k < ARRAY_SIZE(image_cases); k++) {
 		const struct image_case *it = &image_cases[k];
 
@@ -369,7 +339,7 @@ static void test_images(void **state)
 		for (unsigned n = 0; n < CASES; n++)
 			image_case(t, it);
 	}
-	bt_machine_hole(&t->m, HOLE, false);
+	bt_machine_hole(&t->m, BT_HOLE, false);
 }
 
 int main(void)

@@ -19,8 +19,6 @@
 
 #define CASES_PER_ROW 300
 #define TRIES_PER_ROW 4000
-#define OPERAND_PAGE 0x4000 /* of the arena; the operand is around its ends */
-#define HOLE_PAGE 0x8000
 
 struct machine {
 	struct bt_machine m;
@@ -45,17 +43,6 @@ static int setup(void **state)
 	return 0;
 }
 
-/* Within a test, as cmocka puts its own handlers around it: the engine's stand
- * over those of bt_host. */
-static void catch_signals(void)
-{
-	struct err err;
-
-	if (!bt_host_init())
-		skip();
-	assert_int_equal(bt_signals_init(&err), 0);
-}
-
 static int teardown(void **state)
 {
 	struct machine *t = *state;
@@ -69,14 +56,14 @@ static int teardown(void **state)
 
 static void rnd_memory(struct machine *t)
 {
-	u8 *from = t->m.arena + OPERAND_PAGE - 4096;
+	u8 *from = t->m.arena + BT_AREA - 4096;
 
 	for (unsigned k = 0; k < 3 * 4096; k += 512) {
 		bt_unit_bytes(&t->unit, from + k, 512);
 	}
-	memcpy(t->m.copy, t->m.arena, HOLE_PAGE);
-	memcpy(t->m.copy + HOLE_PAGE + 4096, t->m.arena + HOLE_PAGE + 4096,
-	       BT_ARENA - HOLE_PAGE - 4096);
+	memcpy(t->m.copy, t->m.arena, BT_HOLE);
+	memcpy(t->m.copy + BT_HOLE + 4096, t->m.arena + BT_HOLE + 4096,
+	       BT_ARENA - BT_HOLE - 4096);
 }
 
 /* ---- random encodings -------------------------------------------------- */
@@ -170,15 +157,15 @@ static void encode(struct machine *t, const struct bt_row *row,
 /* Aligned, anywhere, over the end of a page, or into the hole. */
 static u64 rnd_place(struct machine *t)
 {
-	u64 page = (u64)t->m.arena + OPERAND_PAGE, at = rnd(t) % 4096;
+	u64 page = (u64)t->m.arena + BT_AREA, at = rnd(t) % 4096;
 
 	switch (rnd(t) % 8) {
 	case 0:
 		return page + 4096 - rnd(t) % 40;
 	case 1:
-		return (u64)t->m.arena + HOLE_PAGE - rnd(t) % 40;
+		return (u64)t->m.arena + BT_HOLE - rnd(t) % 40;
 	case 2:
-		return (u64)t->m.arena + HOLE_PAGE + 4096 - rnd(t) % 40;
+		return (u64)t->m.arena + BT_HOLE + 4096 - rnd(t) % 40;
 	case 3:
 	case 4:
 		return page + at;
@@ -218,7 +205,7 @@ static void rnd_registers(struct machine *t, const struct bt_row *row,
 	if (is_maskmov(row))
 		bt_host.gpr[X86_RDI] = rnd_place(t);
 	if (row->attrs & ROW_VSIB) {
-		bt_host.gpr[X86_RBX] = (u64)t->m.arena + OPERAND_PAGE + 1024;
+		bt_host.gpr[X86_RBX] = (u64)t->m.arena + BT_AREA + 1024;
 		tame_index(t, row, i);
 	}
 	bt_host.flags = FLAG_1 | FLAG_IF | (rnd(t) & FLAG_ARITH);
@@ -250,10 +237,10 @@ static bool same_fpu(struct machine *t)
 static bool same_memory(struct machine *t)
 {
 	const u8 *a = t->m.arena, *b = t->m.copy;
-	const u64 behind = HOLE_PAGE + 4096;
+	const u64 behind = BT_HOLE + 4096;
 
-	return !memcmp(a + OPERAND_PAGE - 4096, b + OPERAND_PAGE - 4096,
-		       HOLE_PAGE - OPERAND_PAGE + 4096) &&
+	return !memcmp(a + BT_AREA - 4096, b + BT_AREA - 4096,
+		       BT_HOLE - BT_AREA + 4096) &&
 	       !memcmp(a + behind, b + behind, 4096);
 }
 
@@ -391,8 +378,8 @@ static void test_rows(void **state)
 	struct machine *t = *state;
 	unsigned rows = 0, bad = 0;
 
-	catch_signals();
-	bt_machine_hole(&t->m, HOLE_PAGE, true);
+	bt_machine_catch();
+	bt_machine_hole(&t->m, BT_HOLE, true);
 	for (unsigned r = 0; r < bt_row_count; r++) {
 		if (!is_testable(t, &bt_rows[r]))
 			continue;
@@ -400,7 +387,7 @@ static void test_rows(void **state)
 		rnd_memory(t);
 		bad += !try_row(t, &bt_rows[r]);
 	}
-	bt_machine_hole(&t->m, HOLE_PAGE, false);
+	bt_machine_hole(&t->m, BT_HOLE, false);
 	assert_true(rows > 400);
 	assert_int_equal(bad, 0);
 }
