@@ -420,6 +420,11 @@ static const struct msr_row msr_rows[] = {
 	{MSR_AMD64_NB_CFG, 1, 0, AMD, NO_SLOT, 0, read_constant, write_ignored},
 	{MSR_AMD64_PATCH_LOADER, 1, 0, AMD, NO_SLOT, 0, read_fault,
 	 write_ignored},
+	/* Four event selectors and counters, which every AMD CPU has: they read
+	 * 0 whatever is written, and Linux takes that as none. */
+	{MSR_K7_EVNTSEL0, 8, 0, AMD, NO_SLOT, 0, read_constant, write_ignored},
+	/* Linux sets a bit here for PCI configuration by ports, unprotected. */
+	{MSR_AMD64_NB_CFG, 1, 0, AMD, NO_SLOT, 0, read_constant, write_ignored},
 	{MSR_AMD64_SYSCFG, 1, 0, AMD, NO_SLOT, 0, read_constant, write_ignored},
 	{MSR_AMD64_DE_CFG, 1, 0, AMD, NO_SLOT, DE_CFG_LFENCE, read_constant,
 	 write_ignored},
