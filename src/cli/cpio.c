@@ -8,7 +8,8 @@ static void put(struct cpio *cpio, const void *data, size_t len)
 {
 	static const char zeros[4];
 
-	fwrite(data, 1, len, cpio->out);
+	if (len)
+		fwrite(data, 1, len, cpio->out);
 	cpio->size += len;
 	len = -cpio->size & 3;
 	fwrite(zeros, 1, len, cpio->out);
