@@ -7,8 +7,9 @@
  *                 VGATHERDPS and the others, 2.3.12 (VSIB).
  *
  * A masked move whose whole operand lies in reach runs as a stub like any
- * other. Otherwise only the elements that the mask names may fault: they are
- * probed one by one, and the stub works on a copy. A gather is done here,
+ * other. Otherwise only the elements that the mask names may fault (but for
+ * MASKMOVQ and MASKMOVDQU): they are probed one by one, and the stub works on
+ * a copy. A gather is done here,
  * element by element on the state's image, so that a fault leaves the elements
  * done, and their masks, as a CPU does.
  */
@@ -143,7 +144,10 @@ static void load_active(struct bt_cpu *c, const struct bt_insn *i,
 	bt_call_stub(c, i, c->bounce, 0);
 }
 
-/* The stub stores to [RDI] as the guest's instruction does to DS:[rDI]. */
+/*
+ * The stub stores to [RDI] as the guest's instruction does to DS:[rDI]. Whether
+ * masked-out bytes fault is the CPU's choice ([1] MASKMOVDQU); AMD's do.
+ */
 static void maskmov(struct bt_cpu *c, const struct bt_insn *i, struct masked *m)
 {
 	u64 off = c->gpr[X86_RDI] & bt_addr_mask[i->asize];
@@ -162,6 +166,7 @@ static void maskmov(struct bt_cpu *c, const struct bt_insn *i, struct masked *m)
 		mask_from_mm(c, i->b & 7, m);
 	else
 		mask_from_ymm(c, i->b, m);
+	bt_probe(c, m->va, m->size, true);
 	store_active(c, i, m);
 }
 

@@ -78,13 +78,15 @@ static void push_flags(struct bt_cpu *c, unsigned width)
 
 /* ---- PUSHA and POPA ---------------------------------------------------- */
 
-/* The lowest of the eight is probed first: they lie in two pages at most, and
- * the first store checks the other one. */
+/* They lie in two pages at most: the highest of the eight is probed, as it is
+ * the first to be stored, then the lowest. */
 static void push_all(struct bt_cpu *c, unsigned width)
 {
 	unsigned size = 1u << width;
-	u64 sp = c->gpr[X86_RSP], at = (sp - 8 * size) & c->stack_mask;
+	u64 sp = c->gpr[X86_RSP], at = (sp - size) & c->stack_mask;
 
+	bt_probe(c, bt_lin(c, X86_SS, at, size, true), size, true);
+	at = (sp - 8 * size) & c->stack_mask;
 	bt_probe(c, bt_lin(c, X86_SS, at, size, true), size, true);
 	for (unsigned n = 0; n < 8; n++) {
 		at = (sp - (n + 1) * size) & c->stack_mask;
@@ -94,26 +96,19 @@ static void push_all(struct bt_cpu *c, unsigned width)
 	bt_set_sp(c, sp - 8 * size);
 }
 
-/* rSP's own slot is skipped ([1] POPA). Both ends are probed, as registers
- * change one by one. */
+/* rSP's own slot is read but skipped ([1] POPA). All are read before the first
+ * register changes. */
 static void pop_all(struct bt_cpu *c, unsigned width)
 {
 	unsigned size = 1u << width;
-	u64 sp = c->gpr[X86_RSP];
+	u64 val[8];
 
-	bt_peek(c, width, 0);
-	bt_peek(c, width, 7 * size);
-	for (unsigned n = 0; n < 8; n++) {
-		u64 at = (sp + n * size) & c->stack_mask;
-		unsigned reg = X86_RDI - n;
-		u64 val;
-
-		if (reg == X86_RSP)
-			continue;
-		val = bt_load(c, bt_lin(c, X86_SS, at, size, false), width);
-		bt_set_reg(c, BT_REG(reg), width, val);
-	}
-	bt_set_sp(c, sp + 8 * size);
+	for (unsigned n = 0; n < 8; n++)
+		val[n] = bt_peek(c, width, n * size);
+	for (unsigned n = 0; n < 8; n++)
+		if (X86_RDI - n != X86_RSP)
+			bt_set_reg(c, BT_REG(X86_RDI - n), width, val[n]);
+	bt_set_sp(c, c->gpr[X86_RSP] + 8 * size);
 }
 
 /* ---- ENTER and LEAVE --------------------------------------------------- */
@@ -124,14 +119,14 @@ static gva_t stack_address(struct bt_cpu *c, u64 off, unsigned size, bool write)
 }
 
 /* [1] ENTER: the frame pointers of `level` - 1 outer frames are copied, then
- * the new one's is stored. A write at the final rSP must be possible. */
+ * the new one's is stored. A write at the final rSP must be possible: that is
+ * found out last, when the frame is in memory already. */
 static void enter(struct bt_cpu *c, const struct bt_insn *i, unsigned width)
 {
 	unsigned size = 1u << width, level = (u32)i->disp & 31;
 	u64 bp = c->gpr[X86_RBP], sp = c->gpr[X86_RSP] - size, frame = sp;
 	u64 final = sp - level * size - (u16)i->imm;
 
-	bt_probe(c, stack_address(c, final, size, true), size, true);
 	bt_store(c, stack_address(c, sp, size, true), width, bp);
 	for (unsigned n = 1; n < level; n++) {
 		u64 val = bt_load(
@@ -143,6 +138,7 @@ static void enter(struct bt_cpu *c, const struct bt_insn *i, unsigned width)
 	if (level)
 		bt_store(c, stack_address(c, sp - size, size, true), width,
 			 frame & c->stack_mask);
+	bt_probe(c, stack_address(c, final, size, true), size, true);
 	bt_set_reg(c, BT_REG(X86_RBP), width, frame & c->stack_mask);
 	bt_set_sp(c, final);
 }

@@ -153,13 +153,22 @@ static const struct bt_insn *running_insn(const struct bt_cpu *c)
 	return NULL;
 }
 
-/*
- * [1] 3.3.7.1: #SS(0) for a reference through SS, #GP(0) for the rest. What
- * is no memory operand through SS is the stack's if it is near RSP.
- */
-static void check_canonical(struct bt_cpu *c, gva_t va, unsigned size)
+/* Pushes and pops are those rows whose operands are 64 bits wide by default;
+ * only ENTER and LEAVE of them go by RBP. */
+static bool is_stack_access(const struct bt_cpu *c, const struct bt_insn *i,
+			    gva_t va)
 {
 	u64 from_sp = va - c->gpr[X86_RSP] + 64;
+	const struct bt_row *row = &bt_rows[i->row];
+
+	if (!(row->attrs & (ROW_D64 | ROW_F64)))
+		return false;
+	return !i->mem || from_sp < 128;
+}
+
+/* [1] 3.3.7.1: #SS(0) for a reference through SS, #GP(0) for the rest. */
+static void check_canonical(struct bt_cpu *c, gva_t va, unsigned size)
+{
 	const struct bt_insn *i;
 	bool stack;
 
@@ -167,7 +176,8 @@ static void check_canonical(struct bt_cpu *c, gva_t va, unsigned size)
 		   (x86_is_canonical(va) && x86_is_canonical(va + size - 1))))
 		return;
 	i = running_insn(c);
-	stack = from_sp < 128 || (i && i->mem && i->seg == X86_SS);
+	stack = i &&
+		((i->mem && i->seg == X86_SS) || is_stack_access(c, i, va));
 	bt_raise_error(c, stack ? VEC_SS : VEC_GP, 0);
 }
 
