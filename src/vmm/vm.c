@@ -22,6 +22,7 @@
 #include "arch/x86_state.h"
 #include "engine/engine.h"
 #include "vmm/device.h"
+#include "vmm/trace.h"
 
 /* ------------------------------------------------------------------------- */
 /* Create, destroy */
@@ -183,6 +184,10 @@ int vm_start(struct vm *vm, const struct x86_state *bsp, struct err *err)
 
 	if (atomic_load(&vm->state) != VM_CREATED)
 		return err_set(err, -EINVAL, "the VM was started before");
+	trace(TRACE_BOOT, "vcpu0 starts at rip %#llx, rsi %#llx, cr0 %#llx",
+	      (unsigned long long)bsp->rip,
+	      (unsigned long long)bsp->gpr[X86_RSI],
+	      (unsigned long long)bsp->cr0);
 	ret = vm_load_vcpus(vm, bsp, err);
 	for (unsigned i = 0; !ret && i < vm->vcpu_count; i++)
 		ret = vcpu_start(vm->vcpus[i], err);

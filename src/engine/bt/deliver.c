@@ -9,8 +9,10 @@
  * Not emulated: task gates and with them task switches (#GP with the gate's
  * error code, counted), virtual-8086 mode.
  */
+#include "engine/bt/bt_trace.h"
 #include "engine/bt/mem.h"
 #include "engine/bt/sys.h"
+#include "vmm/trace.h"
 
 struct gate {
 	u64 off;
@@ -319,6 +321,8 @@ static void deliver_real(struct bt_cpu *c, const struct bt_event *event)
 
 void bt_deliver_event(struct bt_cpu *c, const struct bt_event *event)
 {
+	if (trace_on(TRACE_FAULT))
+		bt_trace_event(c, event->vector, event->error);
 	c->delivering = event->vector;
 	if (event->kind == EVENT_SOFT || event->kind == EVENT_INTERRUPT)
 		c->delivering += BT_BENIGN;

@@ -14,8 +14,10 @@
  */
 #include "engine/bt/exec.h"
 
+#include "engine/bt/bt_trace.h"
 #include "engine/bt/sys.h"
 #include "engine/bt/vm.h"
+#include "vmm/trace.h"
 
 static u64 context_of(const struct bt_cpu *c, gva_t lin)
 {
@@ -69,6 +71,16 @@ static bool near_limit(const struct bt_cpu *c, const struct bt_block *b)
 	       c->gpr[17] + b->bytes - 1 > c->seg[X86_CS].limit;
 }
 
+/* True: instructions are traced, so one at a time. */
+static bool trace_boundary(struct bt_cpu *c, const struct bt_block *b)
+{
+	if (trace_on(TRACE_BLOCK))
+		bt_trace_block(c, b);
+	if (trace_on(TRACE_INSN) && b->valid)
+		bt_trace_insn(c, &b->insn[0]);
+	return trace_on(TRACE_INSN);
+}
+
 static void run_block(struct bt_cpu *c, bool one)
 {
 	struct bt_insn insn;
@@ -80,6 +92,11 @@ static void run_block(struct bt_cpu *c, bool one)
 	    c->gpr[17] > c->seg[X86_CS].limit)
 		bt_gp(c);
 	b = block_at(c);
+	if (trace_on(TRACE_BLOCK | TRACE_INSN)) {
+		one = trace_boundary(c, b) || one;
+		if (!b->valid)
+			return; /* it died while we were outside */
+	}
 	c->seen_epoch = c->bvm->epoch;
 	c->block = b;
 	c->block_ip = c->gpr[17];

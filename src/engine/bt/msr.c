@@ -13,9 +13,11 @@
  */
 #include "arch/cpuid.h"
 #include "bt_ops.h"
+#include "engine/bt/bt_trace.h"
 #include "engine/bt/mem.h"
 #include "engine/bt/sys.h"
 #include "vmm/vm.h"
+#include "vmm/trace.h"
 
 struct msr_row;
 typedef bool msr_read_fn(struct bt_cpu *c, const struct msr_row *row, u32 msr,
@@ -475,6 +477,8 @@ void bt_op_rdmsr(struct bt_cpu *c, const struct bt_insn *i)
 	row = find_row(c, msr);
 	if (!row || !row->read(c, row, msr, &val))
 		refuse(c, "read", msr);
+	if (trace_on(TRACE_MSR))
+		bt_trace_msr(c, false, msr, val);
 	c->gpr[X86_RAX] = (u32)val;
 	c->gpr[X86_RDX] = val >> 32;
 }
@@ -486,6 +490,8 @@ void bt_op_wrmsr(struct bt_cpu *c, const struct bt_insn *i)
 	const struct msr_row *row;
 
 	bt_need_cpl0(c);
+	if (trace_on(TRACE_MSR))
+		bt_trace_msr(c, true, msr, val);
 	row = find_row(c, msr);
 	if (!row || !row->write || !row->write(c, row, msr, val))
 		refuse(c, "write", msr);
