@@ -53,9 +53,10 @@ static void syscall_legacy(struct bt_cpu *c)
 }
 
 /*
- * AMD APM vol. 2 13.1.4: TF as SYSCALL and SYSRET leave it, not as they found
- * it, decides on a trap after them: a kernel that masks TF is not stepped in,
- * and its caller is told right after the SYSCALL.
+ * TF as SYSCALL and SYSRET leave it, not as they found it, decides on a trap
+ * after them. No manual says so in as many words; it is what SFMASK is for: a
+ * kernel that masks TF is not stepped in, and its caller's trap comes right
+ * after the SYSCALL, not one instruction late.
  */
 static void set_step(struct bt_cpu *c)
 {

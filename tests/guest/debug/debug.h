@@ -7,8 +7,6 @@
  * [1] Intel SDM 325462-080, volume 3B, 18.2 (registers), 18.3.1 (conditions)
  * [2] Intel SDM, volume 2, INT, MOV, POP, POPF, REP, SYSCALL, SYSRET
  * [3] Intel SDM, volume 3A, 6.8.3 (MOV SS), 6.9 (priorities)
- * [4] AMD64 Architecture Programmer's Manual volume 2, 24593, 13.1.4: SYSCALL
- *     and SYSRET with TF
  */
 #pragma once
 

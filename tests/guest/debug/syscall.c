@@ -13,8 +13,10 @@ __asm__(".text\n"
 	"	orl $0x100, %r11d\n"
 	"	sysretq\n");
 
-/* [2], [4]: TF as SYSCALL has left it decides on the trap; with TF masked
- * there is none. SYSRET's trap comes before the next instruction. */
+/* TF as SYSCALL has left it decides on the trap; with TF masked, [2] SYSCALL,
+ * there is none. SYSRET's trap comes before the next instruction: not in the
+ * manuals, but how silicon has it, so that a debugger sees the instruction
+ * after SYSCALL. */
 void test_step_syscall(void)
 {
 	msr_write(MSR_EFER, msr_read(MSR_EFER) | EFER_SCE);

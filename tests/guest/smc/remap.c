@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Code that changes because another page is there. */
+#include "smc.h"
+
+#define AT(gva) ((u8 *)(gva))
+
+static u8 *page_a, *page_b;
+
+static void map(ulong gva, const u8 *page, u64 bits)
+{
+	paging_map(&paging, gva, 1, page ? (ulong)page | bits : 0);
+}
+
+/* [1] 4.10.4.1: after INVLPG the new page runs, whatever ran before. */
+static void test_invlpg(void)
+{
+	code_mov(page_a, 0xa);
+	code_mov(page_b, 0xb);
+	for (unsigned i = 0; i < 50; i++) {
+		map(TEST_BASE, page_a, PTE_P);
+		expect_eq(code_run(AT(TEST_BASE)), 0xa);
+		map(TEST_BASE, page_b, PTE_P);
+		expect_eq(code_run(AT(TEST_BASE)), 0xb);
+	}
+}
+
+/* The same by other tables. */
+static void test_cr3(void)
+{
+	struct paging other;
+	ulong cr3 = cr3_read();
+
+	paging_init(&other, paging.kind);
+	paging_set(&other, TEST_BASE, 1, (ulong)page_b | PTE_P);
+	map(TEST_BASE, page_a, PTE_P);
+	for (unsigned i = 0; i < 50; i++) {
+		cr3_write(other.root);
+		expect_eq(code_run(AT(TEST_BASE)), 0xb);
+		cr3_write(cr3);
+		expect_eq(code_run(AT(TEST_BASE)), 0xa);
+	}
+}
+
+/* [1] 9.1.3: through another linear address, with a serializing instruction
+ * between. */
+static void test_alias(void)
+{
+	map(TEST_BASE, page_a, PTE_P);
+	map(TEST_BASE + PAGE, page_a, PTE_P | PTE_W);
+	for (u32 i = 0; i < 50; i++) {
+		code_mov(AT(TEST_BASE + PAGE), i);
+		serialize();
+		expect_eq(code_run(AT(TEST_BASE)), i);
+		expect_eq(code_run(page_a), i);
+		*(volatile u32 *)(page_a + MOV_VALUE) = ~i;
+		serialize();
+		expect_eq(code_run(AT(TEST_BASE)), ~i);
+	}
+	map(TEST_BASE + PAGE, NULL, 0);
+	/* Code runs from a page that is not writable, and stays when a store
+	 * to it faults. */
+	map(TEST_BASE, page_a, PTE_P);
+	code_mov(page_a, 77);
+	serialize();
+	expect_eq(code_run(AT(TEST_BASE)), 77);
+	TRY("movb $1, 1(%0)", : : "r"(TEST_BASE) : "memory");
+	expect_fault(PF, PF_P | PF_W);
+	expect_eq(code_run(AT(TEST_BASE)), 77);
+}
+
+static ulong fetch_error(ulong error)
+{
+	/* [2] 4.7: I/D is there with NXE (or SMEP), not without. */
+	return error | FOR_WIDTH(0, PF_I);
+}
+
+/* Runs it where it ends in a fault. */
+static void run_to_fault(ulong ip)
+{
+	TRY("jmp *%0", : : "r"(ip) : "memory", "eax");
+}
+
+static void expect_fetch(ulong ip, ulong cr2, ulong error)
+{
+	expect_fault_ip(PF, fetch_error(error), ip);
+	expect_eq(fault.cr2, cr2);
+}
+
+/* An instruction on both sides of a page boundary: each page is looked up for
+ * itself, RIP is the instruction's, CR2 the byte's that is not there. */
+static void test_boundary(void)
+{
+	ulong edge = TEST_BASE + PAGE, ip = edge - 2;
+	u8 *first = pages_alloc(1);
+
+	code_mov(code + PAGE - 2, 0x11223344);
+	for (unsigned i = 0; i < 16; i++) {
+		first[PAGE - 16 + i] = code[PAGE - 16 + i];
+		page_a[i] = page_b[i] = code[PAGE + i];
+	}
+	*(volatile u16 *)(page_b + 1) = 0x5566;
+	map(TEST_BASE, first, PTE_P);
+	map(edge, page_a, PTE_P);
+	expect_eq(code_run(AT(ip)), 0x11223344);
+	map(edge, page_b, PTE_P);
+	expect_eq(code_run(AT(ip)), 0x55663344);
+	map(edge, NULL, 0);
+	run_to_fault(ip);
+	expect_fetch(ip, edge, 0);
+	map(edge, page_a, PTE_P);
+	expect_eq(code_run(AT(ip)), 0x11223344);
+	/* A store into its second part, through another address. */
+	*(volatile u8 *)(page_a + 2) = 0x99;
+	serialize();
+	expect_eq(code_run(AT(ip)), 0x99223344);
+	if (FOR_WIDTH(0, 1)) {
+		map(edge, page_a, PTE_P | PTE_NX);
+		run_to_fault(ip);
+		expect_fetch(ip, edge, PF_P);
+		map(TEST_BASE, first, PTE_P | PTE_NX);
+		run_to_fault(ip);
+		expect_fetch(ip, ip, PF_P);
+		map(TEST_BASE, first, PTE_P);
+	}
+	/* One that ends at the boundary runs; the next faults as its own. */
+	first[PAGE - 2] = 0x90;
+	first[PAGE - 1] = 0x90;
+	map(edge, NULL, 0);
+	run_to_fault(ip);
+	expect_fetch(edge, edge, 0);
+	/* A jump's target is fetched after the jump is made. */
+	run_to_fault(edge + 5);
+	expect_fetch(edge + 5, edge + 5, 0);
+	map(TEST_BASE, NULL, 0);
+	/* [1] 4.10.4.3: a page that becomes present needs no INVLPG. */
+	paging_set(&paging, edge, 1, (ulong)page_b | PTE_P);
+	code_mov(page_b, 0x42);
+	expect_eq(code_run(AT(edge)), 0x42);
+	map(edge, NULL, 0);
+}
+
+void test_remap(void)
+{
+	page_a = page_alloc();
+	page_b = page_alloc();
+	test_invlpg();
+	test_cr3();
+	test_alias();
+	test_boundary();
+}
