@@ -49,7 +49,8 @@ def kernel(name):
 def vireo(*args, stdin=b"", env=None):
     return subprocess.run([VIREO, "run", *args], input=stdin, check=False,
                           capture_output=True, timeout=TIMEOUT * SLOW,
-                          env={**os.environ, **(env or {})})
+                          env={**os.environ, "VIREO_GUEST_DIR": str(GUEST),
+                               **(env or {})})
 
 
 def command(*argv, options=(), **more):
