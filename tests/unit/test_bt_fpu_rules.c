@@ -456,29 +456,32 @@ static void test_gather_fault(void **state)
 	assert_int_equal(RUN(t, 0xc4, 0xe2, 0x6d, 0x92, 0x03), VEC_UD);
 }
 
-/* MASKMOVDQU XMM0, XMM1 over the end of a page that is the last. */
+/* VMASKMOVPS [RBX], XMM1, XMM0 over the end of a page that is the last. */
 static void test_masked_store(void **state)
 {
-	static const u8 maskmov[] = {0x66, 0x0f, 0xf7, 0xc1};
+	static const u8 move[] = {0xc4, 0xe2, 0x71, 0x2e, 0x03};
 	struct machine *t = *state;
 	struct bt_cpu *c = t->m.c;
-	u8 *memory = t->m.copy + BT_HOLE - 4;
+	u32 *memory = (u32 *)(void *)(t->m.copy + BT_HOLE - 8);
 
+	if (!cpu_has(c->policy, FEAT_AVX))
+		skip();
 	bt_machine_start(&t->m);
 	bt_machine_hole(&t->m, BT_HOLE, true);
 	*xsave_header(c->xsave) |= XCR0_SSE;
 	memset(own_legacy(t)->xmm[0], 0x44, 16);
-	memset(memory, 0, 4);
-	c->gpr[X86_RDI] = (u64)t->m.arena + BT_HOLE - 4;
-	own_legacy(t)->xmm[1][0] = own_legacy(t)->xmm[1][2] = 0x80;
-	assert_int_equal(run(t, maskmov, 4), NO_FAULT);
-	assert_memory_equal(memory, ((u8[]){0x44, 0, 0x44, 0}), 4);
-	memset(memory, 0, 4);
+	memory[0] = memory[1] = 0;
+	c->gpr[X86_RBX] = (u64)t->m.arena + BT_HOLE - 8;
+	own_legacy(t)->xmm[1][7] = 0x80;
+	assert_int_equal(run(t, move, sizeof(move)), NO_FAULT);
+	assert_int_equal(memory[0], 0);
+	assert_int_equal(memory[1], 0x44444444);
+	memory[1] = 0;
 	bt_fpu_save(c);
-	own_legacy(t)->xmm[1][9] = 0x80;
-	assert_int_equal(run(t, maskmov, 4), VEC_PF);
-	assert_memory_equal(memory, ((u8[]){0, 0, 0, 0}), 4);
-	assert_int_equal(c->cr2, (u64)t->m.arena + BT_HOLE + 5);
+	own_legacy(t)->xmm[1][15] = 0x80;
+	assert_int_equal(run(t, move, sizeof(move)), VEC_PF);
+	assert_int_equal(memory[1], 0);
+	assert_int_equal(c->cr2, (u64)t->m.arena + BT_HOLE + 4);
 	bt_machine_hole(&t->m, BT_HOLE, false);
 }
 

@@ -268,7 +268,7 @@ static int signal_of(int vector)
 static bool is_excused(const struct bt_row *row, int vector)
 {
 	if (is_maskmov(row))
-		return bt_host.signal == SIGSEGV;
+		return bt_host.signal == SIGSEGV || vector == VEC_PF;
 	return row->feature == FEAT_SHA && vector == VEC_GP && !bt_host.signal;
 }
 
