@@ -49,10 +49,8 @@ setup-test:
 
 # The default guest: Debian's cloud kernel, our init, busybox.
 guest: all
-	$(Q)tools/fetch-guest cloud busybox
-	$(Q)ln -sfn $(abspath $(CACHE))/vmlinuz-cloud $(GUEST)/vmlinuz
-	$(Q)guest/mkinitramfs --init $(GUEST)/init \
-		--busybox $(CACHE)/busybox $(GUEST)/initramfs.cpio
+	$(Q)VIREO_INIT=$(GUEST)/init VIREO_CACHE=$(CACHE) \
+		tools/make-guest $(GUEST)
 
 # A shell at a terminal; else one command, whose failure is make's failure.
 run: setup
@@ -79,6 +77,8 @@ format:
 	$(Q)git ls-files '*.[ch]' | xargs clang-format -i
 
 install: all
+	$(Q)meson configure $(BUILD) -Dprefix=$(abspath $(PREFIX))
+	$(Q)$(NINJA) $(BUILD)
 	$(Q)DESTDIR=$(DESTDIR) meson install -C $(BUILD) --quiet --no-rebuild
 
 clean:
