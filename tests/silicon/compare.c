@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What must be equal, and what is said if it is not. */
+#include "engine/bt/disasm.h"
 #include "silicon.h"
 
 #include <stdarg.h>
@@ -234,8 +235,10 @@ void compare_print(const struct test_case *c, const struct outcome *bt,
 	say("%s:", text);
 	for (unsigned k = 0; k < c->len; k++)
 		say(" %02x", c->bytes[k]);
-	say("\n    target %llx flags %x; interpreter vector %d error "
-	    "%x, host vector %d error %x cr2 %llx\n",
+	bt_disasm(&c->insn, &c->parts, CODE_START, text, sizeof(text));
+	say("  %s\n", text);
+	say("    target %llx flags %x; interpreter vector %d error %x, host "
+	    "vector %d error %x cr2 %llx\n",
 	    (unsigned long long)c->target, c->state.flags, bt->vector,
 	    bt->error, host->vector, host->error,
 	    (unsigned long long)host->cr2);

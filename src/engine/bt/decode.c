@@ -270,8 +270,8 @@ static void decode_mem(struct cursor *cur, struct bt_parts *p,
 		p->disp = (s32)next_le(cur, 4);
 }
 
-static enum bt_width operand_width(const struct bt_parts *p, u32 attrs,
-				   enum bt_width code)
+enum bt_width bt_operand_width(const struct bt_parts *p, u32 attrs,
+			       enum bt_width code)
 {
 	if (code == W64) {
 		if (attrs & ROW_F64)
@@ -514,7 +514,7 @@ enum bt_decode_status bt_decode(const u8 *bytes, unsigned avail,
 	insn->row = (u16)(row - bt_rows) & 0xfff;
 	set_sizes(p, code, insn);
 	insn->width =
-		rule_width(rule->width, operand_width(p, row->attrs, code));
+		rule_width(rule->width, bt_operand_width(p, row->attrs, code));
 	if (rule->modrm && !p->has_modrm) {
 		p->modrm = next_byte(&cur);
 		p->has_modrm = true;

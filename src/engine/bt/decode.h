@@ -86,6 +86,10 @@ enum bt_decode_status bt_decode(const u8 *bytes, unsigned avail,
 				enum bt_width code, u64 features,
 				struct bt_insn *insn, struct bt_parts *parts);
 
+/* Operand size by mode, prefixes and the row's attributes. */
+enum bt_width bt_operand_width(const struct bt_parts *p, u32 attrs,
+			       enum bt_width code);
+
 /* Does the row's record end a block. */
 static inline bool bt_ends_block(const struct bt_insn *i)
 {
