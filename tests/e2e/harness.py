@@ -86,11 +86,12 @@ class Checks:
 
     def same(self, what, want, got):
         if want != got:
-            self.fail(f"{what}: expected {want!r:.200}, got {got!r:.200}")
+            self.fail(f"{what}: expected {want!r}, got {got!r}"[:500])
 
     def true(self, what, holds, got):
         if not holds:
-            self.fail(f"{what}: got {got!r:.1000}")
+            self.fail(f"{what}: got {got!r}"[:1000])
+        return bool(holds)
 
     def status(self, what, want, got):
         """Of a finished run, with its last words where it is another."""
