@@ -2,6 +2,9 @@
 /* What the engine's trace points write; each leaves the guest first. */
 #include "engine/bt/bt_trace.h"
 
+#include "engine/bt/decode.h"
+#include "engine/bt/disasm.h"
+#include "engine/bt/vm.h"
 #include "vmm/trace.h"
 
 void bt_trace_block(struct bt_cpu *c, const struct bt_block *b)
@@ -13,16 +16,38 @@ void bt_trace_block(struct bt_cpu *c, const struct bt_block *b)
 	bt_enter(c);
 }
 
-void bt_trace_insn(struct bt_cpu *c, const struct bt_insn *i)
+/* The block's first bytes, as many as one instruction can have. */
+static unsigned first_bytes(const struct bt_cpu *c, const struct bt_block *b,
+			    u8 bytes[BT_MAX_INSN])
 {
-	const struct bt_row *row = &bt_rows[i->row];
+	unsigned here = 4096 - (b->pa & 0xfff), n;
+
+	for (n = 0; n < BT_MAX_INSN; n++) {
+		gpa_t pa = n < here ? b->pa + n : b->pa2 + n - here;
+		const struct bt_ram *ram = bt_ram_find(c->bvm, pa);
+
+		if (!ram || (n >= here && !b->pa2))
+			break;
+		bytes[n] = ram->hva[pa - ram->gpa];
+	}
+	return n;
+}
+
+void bt_trace_insn(struct bt_cpu *c, const struct bt_block *b)
+{
+	u8 bytes[BT_MAX_INSN];
+	struct bt_parts parts;
+	struct bt_insn insn;
+	char text[96];
 
 	bt_leave(c);
+	bt_decode(bytes, first_bytes(c, b, bytes), b->code, c->policy->features,
+		  &insn, &parts);
+	bt_disasm(&insn, &parts, c->gpr[17], text, sizeof(text));
 	trace_emit("insn",
-		   "rip %#llx %s%s %s rax %#llx rcx %#llx rdx %#llx "
-		   "rsp %#llx flags %#x",
-		   (unsigned long long)c->gpr[17], i->lock ? "lock " : "",
-		   row->name, row->operands,
+		   "rip %#llx %-32s rax %#llx rcx %#llx rdx %#llx rsp %#llx "
+		   "flags %#x",
+		   (unsigned long long)c->gpr[17], text,
 		   (unsigned long long)c->gpr[X86_RAX],
 		   (unsigned long long)c->gpr[X86_RCX],
 		   (unsigned long long)c->gpr[X86_RDX],

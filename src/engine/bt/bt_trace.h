@@ -9,7 +9,8 @@
 #include "engine/bt/bt.h"
 
 void bt_trace_block(struct bt_cpu *c, const struct bt_block *b);
-void bt_trace_insn(struct bt_cpu *c, const struct bt_insn *i);
+/* The first instruction of the block. */
+void bt_trace_insn(struct bt_cpu *c, const struct bt_block *b);
 /* An exception or interrupt about to be delivered. */
 void bt_trace_event(struct bt_cpu *c, u8 vector, u32 error);
 void bt_trace_msr(struct bt_cpu *c, bool write, u32 msr, u64 val);

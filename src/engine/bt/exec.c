@@ -77,7 +77,7 @@ static bool trace_boundary(struct bt_cpu *c, const struct bt_block *b)
 	if (trace_on(TRACE_BLOCK))
 		bt_trace_block(c, b);
 	if (trace_on(TRACE_INSN) && b->valid)
-		bt_trace_insn(c, &b->insn[0]);
+		bt_trace_insn(c, b);
 	return trace_on(TRACE_INSN);
 }
 
