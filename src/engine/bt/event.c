@@ -170,6 +170,8 @@ static void do_sipi(struct bt_cpu *c)
 
 	if (c->mp_state != X86_MP_WAIT_SIPI)
 		return;
+	/* [1] 9.1.2: what INIT leaves in EDX. */
+	c->gpr[X86_RDX] = bt_cpu_signature(c);
 	c->mp_state = X86_MP_RUNNABLE;
 	bt_real_segment(&c->seg[X86_CS], (u16)(vector << 8));
 	c->rip = c->gpr[17] = 0;

@@ -211,6 +211,7 @@ static inline void bt_need_protected(struct bt_cpu *c)
 		bt_ud(c);
 }
 
+u32 bt_cpu_signature(struct bt_cpu *c); /* family, model and stepping */
 u64 bt_rdtsc(struct bt_cpu *c); /* the vCPU's TSC: the VM's plus TSC_ADJUST */
 
 /* cr.c: rules of [1] 2.5; raise #GP(0). */

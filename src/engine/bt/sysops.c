@@ -88,6 +88,16 @@ static void cpuid_dynamic(const struct bt_cpu *c, u32 leaf, u32 subleaf,
 	}
 }
 
+u32 bt_cpu_signature(struct bt_cpu *c)
+{
+	struct cpuid_result r;
+
+	bt_leave(c);
+	cpu_policy_cpuid(c->policy, c->vcpu->id, 1, 0, &r);
+	bt_enter(c);
+	return r.eax;
+}
+
 void bt_op_cpuid(struct bt_cpu *c, const struct bt_insn *i)
 {
 	u32 leaf = (u32)c->gpr[X86_RAX], subleaf = (u32)c->gpr[X86_RCX];
