@@ -2,9 +2,11 @@
 /* vireo: one row per sub-command. */
 #include "cli/cli.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct cli_command commands[] = {
 	{"run", "run a virtual machine", cli_run},
@@ -45,11 +47,27 @@ static int help(int argc, char **argv)
 	return EXIT_OK;
 }
 
+/*
+ * A standard descriptor that the caller closed would be the number of the next
+ * one that is opened: guest memory, say, and the guest's output would go there.
+ */
+static void open_standard(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const struct cli_command *command;
 	const char *name = argc > 1 ? argv[1] : "";
 
+	open_standard();
 	/* A reader that went away is an error of write(), not our death. */
 	signal(SIGPIPE, SIG_IGN);
 	if (!strcmp(name, "--version") || !strcmp(name, "-V")) {

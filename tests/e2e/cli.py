@@ -170,6 +170,24 @@ def test_signals(suite):
                         process.wait(PATIENCE))
 
 
+def test_closed_descriptors(suite):
+    """What the caller closed is nothing, not whatever was opened next."""
+    def close_all():
+        for fd in range(3):
+            os.close(fd)
+
+    # pylint: disable-next=subprocess-popen-preexec-fn
+    process = subprocess.Popen([VIREO, *suite.kernel("halt")],
+                               preexec_fn=close_all)
+    time.sleep(0.3)
+    for fd in range(3):
+        suite.check(f"closed descriptor {fd}", "/dev/null",
+                    os.readlink(f"/proc/{process.pid}/fd/{fd}"))
+    process.terminate()
+    suite.check("closed descriptors: status", 128 + signal.SIGTERM,
+                process.wait(PATIENCE))
+
+
 class Terminal:
     """A run at a terminal of its own."""
 
