@@ -542,6 +542,12 @@ static void rtc_destroy(struct device *dev)
 		timer_fini(&rtc->timer);
 }
 
+/* The battery's clock went on: what came due meanwhile, and the timer anew. */
+static void rtc_resume(struct device *dev)
+{
+	rtc_update(to_rtc(dev));
+}
+
 static int rtc_loaded(struct device *dev, struct err *err)
 {
 	struct rtc *rtc = to_rtc(dev);
@@ -571,5 +577,6 @@ static const struct device_type rtc_type = {
 	.destroy = rtc_destroy,
 	.reset = rtc_reset,
 	.loaded = rtc_loaded,
+	.resume = rtc_resume,
 };
 DEVICE_TYPE(rtc_type);

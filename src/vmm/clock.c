@@ -184,12 +184,16 @@ void clock_init(struct vm_clock *clock, const struct clock_source *source)
 	clock->paused = true;
 }
 
+void clock_read_wall(struct vm_clock *clock)
+{
+	clock->wall_offset_ns = host_ns(CLOCK_REALTIME) - clock_ns(clock);
+}
+
 void clock_start(struct vm_clock *clock)
 {
 	if (!clock->paused)
 		return;
 	clock->tsc_offset = clock->paused_tsc - clock_host_tsc(clock);
-	clock->wall_offset_ns = host_ns(CLOCK_REALTIME) - clock_ns(clock);
 	clock->paused = false;
 }
 

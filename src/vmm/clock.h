@@ -39,14 +39,16 @@ struct vm_clock {
 	u64 ns_base;
 	u64 tsc_to_ns_mult;	    /* ns = tsc * mult >> 32 */
 	_Atomic u64 paused_tsc;	    /* guest TSC while paused */
-	_Atomic u64 wall_offset_ns; /* CLOCK_REALTIME - guest ns, at start */
+	_Atomic u64 wall_offset_ns; /* CLOCK_REALTIME - guest ns */
 	_Atomic bool paused;
 };
 
 /* Paused at 0. */
 void clock_init(struct vm_clock *clock, const struct clock_source *source);
-/* Go on where clock_pause stopped. Wall time is the host's anew: a real-time
- * clock has a battery. */
+/* Wall time is the host's anew: a real-time clock has a battery. Before
+ * clock_start, so that devices which resume between the two see it. */
+void clock_read_wall(struct vm_clock *clock);
+/* Go on where clock_pause stopped. */
 void clock_start(struct vm_clock *clock);
 void clock_pause(struct vm_clock *clock);
 

@@ -166,9 +166,13 @@ static int vm_load_vcpus(struct vm *vm, const struct x86_state *bsp,
 	return ret;
 }
 
-/* vm->lock is held. Time first, then the guest. */
+/* vm->lock is held. Wall time first, which devices ask for as they resume,
+ * then the clock, then the guest. */
 static bool vm_go(struct vm *vm, enum vm_state from)
 {
+	clock_read_wall(&vm->clock);
+	if (from == VM_PAUSED)
+		device_resume_all(vm);
 	clock_start(&vm->clock);
 	timer_queue_sync(&vm->timers);
 	if (!vm_move(vm, from, VM_RUNNING))
@@ -279,7 +283,6 @@ int vm_resume(struct vm *vm)
 
 	pthread_mutex_lock(&vm->lock);
 	if (atomic_load(&vm->state) == VM_PAUSED) {
-		device_resume_all(vm);
 		ret = vm_go(vm, VM_PAUSED) ? 0 : -ECANCELED;
 	} else if (atomic_load(&vm->state) != VM_RUNNING) {
 		ret = -EINVAL;

@@ -438,6 +438,32 @@ static void test_save_load(void **state)
 	expect_date(b, 1000001);
 }
 
+/* While the VM was paused wall time went on: an alarm that is not over comes
+ * so much earlier, one that is over at once. */
+static void test_pause(void **state)
+{
+	struct bench *b = *state;
+
+	set_date(b, 1000000);
+	set(b, SEC_ALARM, (1000000 + 30) % 60);
+	set(b, MIN_ALARM, 0xff);
+	set(b, HOUR_ALARM, 0xff);
+	set(b, B, AIE | BIN | H24);
+	rtc(b, C);
+	later(b, SECOND);
+	b->vm->clock.wall_offset_ns += 19 * SECOND;
+	device_resume_all(b->vm);
+	expect_date(b, 1000020);
+	later(b, 9 * SECOND);
+	assert_false(b->irq.level[IRQ]);
+	later(b, SECOND);
+	assert_true(b->irq.level[IRQ]);
+	rtc(b, C);
+	b->vm->clock.wall_offset_ns += 100 * SECOND;
+	device_resume_all(b->vm);
+	assert_true(b->irq.level[IRQ]);
+}
+
 /* Any bytes at all: the chip goes on and no host timer spins. */
 static void test_nonsense(void **state)
 {
@@ -478,6 +504,7 @@ int main(void)
 		TEST(test_memory_sizes),
 		TEST(test_reset_pin),
 		TEST(test_save_load),
+		TEST(test_pause),
 		TEST(test_nonsense),
 	};
 #undef TEST

@@ -90,6 +90,7 @@ static void check_running(const struct clock_source *source)
 	assert_int_equal(clock_tsc(&clock), 0);
 
 	before = host_now();
+	clock_read_wall(&clock);
 	clock_start(&clock);
 	after = host_now();
 	sleep_ns(20 * MSEC);
