@@ -12,7 +12,7 @@
 #include "util/log.h"
 
 /* Between taking the terminal and giving it back. */
-static int run_with_terminal(const struct run_config *config,
+static int run_with_terminal(struct run_config *config,
 			     struct terminal *terminal, struct err *err)
 {
 	struct run_vm run = {.config = config, .terminal = terminal};
@@ -26,7 +26,7 @@ static int run_with_terminal(const struct run_config *config,
 	return status;
 }
 
-static int run_config_run(const struct run_config *config, struct err *err)
+static int run_config_run(struct run_config *config, struct err *err)
 {
 	struct terminal terminal;
 	int status = EXIT_HOST;

@@ -176,12 +176,20 @@ int run_config_make(struct run_config *config,
 	return ret;
 }
 
-void run_config_free(struct run_config *config)
+void run_config_drop_files(struct run_config *config)
 {
 	host_file_close(&config->kernel);
 	for (unsigned i = 0; i < BOOT_MAX_MODULES; i++)
 		host_file_close(&config->modules[i]);
 	free(config->cmdline);
 	free(config->tail);
+	config->cmdline = NULL;
+	config->tail = NULL;
+	memset(&config->boot, 0, sizeof(config->boot));
+}
+
+void run_config_free(struct run_config *config)
+{
+	run_config_drop_files(config);
 	memset(config, 0, sizeof(*config));
 }

@@ -42,4 +42,6 @@ struct run_size {
 int run_config_make(struct run_config *config,
 		    const struct run_options *options, bool tty,
 		    struct run_size size, struct err *err);
+/* Give back the files, once boot_load() has copied what it wants. */
+void run_config_drop_files(struct run_config *config);
 void run_config_free(struct run_config *config);

@@ -138,6 +138,7 @@ static int build_vm(struct run_vm *run, struct err *err)
 	if (!bsp)
 		return err_set(err, -ENOMEM, "out of memory");
 	ret = boot_load(&run->vm->mem, &boot, bsp, err);
+	run_config_drop_files(run->config);
 	if (!ret)
 		ret = signals_attach(run->signals, run->vm, err);
 	if (!ret)

@@ -12,7 +12,7 @@
 #include "cli/terminal.h"
 
 struct run_vm {
-	const struct run_config *config;
+	struct run_config *config; /* its files go once they are loaded */
 	struct cpu_policy cpu;
 	struct vm *vm;
 	struct device *power; /* the power button's chip */
