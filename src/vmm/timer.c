@@ -247,15 +247,23 @@ void timer_arm(struct timer *t, u64 deadline_ns)
 	pthread_mutex_unlock(&q->lock);
 }
 
-void timer_disarm(struct timer *t)
+u64 timer_take(struct timer *t)
 {
 	struct timer_queue *q = t->queue;
+	u64 deadline_ns = TIMER_NEVER;
 
 	pthread_mutex_lock(&q->lock);
 	if (t->index >= 0) {
+		deadline_ns = t->deadline_ns;
 		heap_remove(q, t);
 		if (!q->run_ns)
 			queue_program(q);
 	}
 	pthread_mutex_unlock(&q->lock);
+	return deadline_ns;
+}
+
+void timer_disarm(struct timer *t)
+{
+	timer_take(t);
 }

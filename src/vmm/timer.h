@@ -68,3 +68,9 @@ void timer_fini(struct timer *t);
 /* A deadline that has passed fires at once. TIMER_NEVER disarms. */
 void timer_arm(struct timer *t, u64 deadline_ns);
 void timer_disarm(struct timer *t);
+/*
+ * Disarm it, for an owner that will sleep until the deadline itself and then
+ * fire or arm it. Returns the deadline, TIMER_NEVER if it was not armed (it may
+ * be about to fire).
+ */
+u64 timer_take(struct timer *t);

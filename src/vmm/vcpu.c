@@ -17,6 +17,11 @@
  * call is thus saved whenever nobody sleeps, which is nearly always.
  *
  * The same order makes kick unnecessary for a sleeper, and harmless.
+ *
+ * The LAPIC's timer is only ever armed by its vCPU's thread. While that sleeps
+ * it takes the timer from the queue and waits for the deadline itself, so that
+ * an idle guest's tick wakes one thread and not the event loop's as well. A
+ * timer that the loop is just firing is not there to be taken; it posts.
  */
 #include "vmm/vcpu.h"
 
@@ -27,7 +32,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/engine.h"
@@ -37,11 +44,18 @@
 /* ------------------------------------------------------------------------- */
 /* Mailbox */
 
-static void futex_wait_zero(_Atomic u32 *word)
+/* At most so long, TIMER_NEVER: for ever. */
+static void futex_wait_zero(_Atomic u32 *word, u64 ns)
 {
+	const struct timespec timeout = {
+		.tv_sec = (time_t)(ns / NS_PER_SEC),
+		.tv_nsec = (long)(ns % NS_PER_SEC),
+	};
+
 	/* Returns at once if *word is not 0; EINTR and spurious wakes are the
 	 * caller's loop's business. */
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0,
+		ns == TIMER_NEVER ? NULL : &timeout, NULL, 0);
 }
 
 static void futex_wake(_Atomic u32 *word)
@@ -63,17 +77,35 @@ void vcpu_post(struct vcpu *vcpu, u32 events)
 		futex_wake(&vcpu->events);
 }
 
-/* HLT or wait-for-SIPI: until someone posts. */
+static void vcpu_sleep(struct vcpu *vcpu)
+{
+	struct timer *timer = &vcpu->lapic.timer;
+	u64 deadline = timer_take(timer), now;
+
+	atomic_store(&vcpu->sleeping, 1);
+	for (;;) {
+		now = clock_ns(&vcpu->vm->clock);
+		if (atomic_load(&vcpu->events) || now >= deadline)
+			break;
+		futex_wait_zero(&vcpu->events, deadline == TIMER_NEVER
+						       ? TIMER_NEVER
+						       : deadline - now);
+	}
+	atomic_store(&vcpu->sleeping, 0);
+	if (now >= deadline)
+		timer->fire(timer, now);
+	else if (deadline != TIMER_NEVER)
+		timer_arm(timer, deadline);
+}
+
+/* HLT or wait-for-SIPI: until someone posts or the LAPIC's timer expires. */
 static void vcpu_halt(struct vcpu *vcpu)
 {
 	if (atomic_load(&vcpu->events))
 		return;
 	trace(TRACE_VCPU, "halt");
 	atomic_fetch_add_explicit(&vcpu->halts, 1, memory_order_relaxed);
-	atomic_store(&vcpu->sleeping, 1);
-	while (!atomic_load(&vcpu->events))
-		futex_wait_zero(&vcpu->events);
-	atomic_store(&vcpu->sleeping, 0);
+	vcpu_sleep(vcpu);
 	trace(TRACE_VCPU, "wake, events %#x", atomic_load(&vcpu->events));
 }
 
@@ -144,6 +176,8 @@ static void *vcpu_main(void *arg)
 
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->id);
 	pthread_setname_np(pthread_self(), name);
+	/* Timeouts as exact as the event loop's timerfd. */
+	prctl(PR_SET_TIMERSLACK, 1);
 	vcpu_loop(vcpu);
 	return NULL;
 }

@@ -414,6 +414,62 @@ static void test_idle(void **state)
 	vm_destroy(vm);
 }
 
+/* Arms its LAPIC's timer for 2 ms later and halts. */
+static bool step_tick(struct vcpu *vcpu, struct vcpu_exit *exit)
+{
+	u64 deadline = clock_ns(&vcpu->vm->clock) + 2 * MSEC;
+
+	if (vcpu->lapic.timer.index < 0)
+		timer_arm(&vcpu->lapic.timer, deadline);
+	return step_halt(vcpu, exit);
+}
+
+/* A halted vCPU waits for its timer itself: no event loop runs here. */
+static void test_halt_until_timer(void **state)
+{
+	struct vm *vm = start(2, step_tick);
+	struct vcpu *vcpu = vm->vcpus[1];
+
+	for (u64 i = 1; i < 20; i++) {
+		u64 before = clock_ns(&vm->clock), steps = fake(vcpu)->steps;
+
+		await(&fake(vcpu)->steps, steps + 2);
+		assert_true(clock_ns(&vm->clock) - before >= 2 * MSEC);
+		assert_int_equal(fake(vcpu)->taken, VCPU_EV_TIMER);
+	}
+	vm_destroy(vm);
+}
+
+/* Woken by something else, or paused meanwhile, the timer is not lost. */
+static bool step_tick_once(struct vcpu *vcpu, struct vcpu_exit *exit)
+{
+	struct timer *timer = &vcpu->lapic.timer;
+
+	if (fake(vcpu)->steps == 1)
+		timer_arm(timer, clock_ns(&vcpu->vm->clock) + 100 * MSEC);
+	return step_halt(vcpu, exit);
+}
+
+static void test_halt_keeps_timer(void **state)
+{
+	struct vm *vm = start(1, step_tick_once);
+	struct vcpu *vcpu = vm->vcpus[0];
+
+	for (u64 i = 1; i < 20; i++) {
+		await(&vcpu->halts, i);
+		if (i % 4 == 0) {
+			assert_int_equal(vm_pause(vm), 0);
+			assert_int_equal(vm_resume(vm), 0);
+		} else {
+			vcpu_notify(vcpu);
+		}
+	}
+	while (!(fake(vcpu)->taken & VCPU_EV_TIMER))
+		sleep_ns(MSEC);
+	assert_true(clock_ns(&vm->clock) >= 100 * MSEC);
+	vm_destroy(vm);
+}
+
 /* ------------------------------------------------------------------------- */
 /* Threads */
 
@@ -731,6 +787,8 @@ int main(void)
 		cmocka_unit_test(test_reasons),
 		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_halt),
+		cmocka_unit_test(test_halt_until_timer),
+		cmocka_unit_test(test_halt_keeps_timer),
 		cmocka_unit_test(test_ping_pong),
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_thread),
