@@ -21,7 +21,7 @@ struct numbers {
 	u32 dword, ticket, ticket_sum, cmpxchg, toggled, lock, plain;
 	ulong reg;
 	u64 cmpxchg8b __attribute__((aligned(8)));
-	u64 cmpxchg16b[2] __attribute__((aligned(16)));
+	ulong pair[2] __attribute__((aligned(16)));
 	u32 bitmap[BITS / 32], claimed, released;
 };
 
@@ -105,28 +105,25 @@ static void exchange8(void)
 	}
 }
 
-#ifdef __x86_64__
-/* Both halves count; half an exchange would set them apart. */
-static void exchange16(void)
+/* A pair of registers' width: both halves count, and half an exchange would
+ * set them apart. CMPXCHG16B in 64-bit builds. */
+static void exchange_pair(void)
 {
 	for (u32 i = 0; i < ADDS; i++) {
-		u64 low = 0, high = 0;
+		ulong low = 0, high = 0;
 		u8 done;
 
 		do {
-			__asm__ volatile("lock cmpxchg16b %2; sete %3"
-					 : "+a"(low), "+d"(high),
-					   "+m"(n.cmpxchg16b), "=q"(done)
-					 : "b"(low + 1), "c"(high - 1)
-					 : "cc");
+			__asm__ volatile(
+				FOR_WIDTH("lock cmpxchg8b",
+					  "lock cmpxchg16b") " %2; sete %3"
+				: "+a"(low), "+d"(high), "+m"(n.pair),
+				  "=m"(done)
+				: "b"(low + 1), "c"(high - 1)
+				: "cc");
 		} while (!done);
 	}
 }
-#else
-static void exchange16(void)
-{
-}
-#endif
 
 /* Every bit is set by one CPU only, and taken back by one only. */
 static void claim_bits(void)
@@ -257,7 +254,7 @@ static void work(unsigned index)
 	barrier();
 	exchange8();
 	barrier();
-	exchange16();
+	exchange_pair();
 	barrier();
 	claim_bits();
 	barrier();
@@ -301,10 +298,8 @@ static void check(unsigned count)
 	expect_eq(n.ticket_sum, (u32)((u64)adds * (adds - 1) / 2));
 	expect_eq(n.cmpxchg, adds);
 	expect_eq(n.cmpxchg8b, (u64)adds << 32 | adds);
-	if (FOR_WIDTH(0, 1)) {
-		expect_eq(n.cmpxchg16b[0], adds);
-		expect_eq(n.cmpxchg16b[1], -(u64)adds);
-	}
+	expect_eq(n.pair[0], adds);
+	expect_eq(n.pair[1], -(ulong)adds);
 	expect_eq(n.claimed, BITS);
 	expect_eq(n.released, BITS);
 	expect_eq(n.plain, adds); /* and no mistake of toggle() */

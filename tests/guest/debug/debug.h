@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * #DB: single steps over instructions of every kind (step.c), breakpoints on
- * code, data and ports (watch.c).
+ * code, data and ports (watch.c), system calls (long.c, legacy.c).
  *
  * References:
  * [1] Intel SDM 325462-080, volume 3B, 18.2 (registers), 18.3.1 (conditions)
@@ -54,6 +54,9 @@ extern struct debug_log debug_log;
  * with the log empty. Sets RF for what a breakpoint on code reported. */
 void debug_run(void (*snippet)(void), bool step);
 
+/* main.c's: calls what is in ax, under TF. */
+void step_call(void);
+
 /* The log has `count` entries; entry n is of this address and cause. */
 #define expect_count(n) expect_eq(debug_log.count, n)
 #define expect_debug(n, address, cause)                          \
@@ -63,5 +66,6 @@ void debug_run(void (*snippet)(void), bool step);
 	} while (0)
 
 void test_steps(void);
-void test_step_syscall(void);
+/* What only a build of this width has: long.c, legacy.c. */
+void test_width(void);
 void test_watch(void);

@@ -21,8 +21,6 @@ __asm__(".text\n"
 	"	popf\n"
 	"step_last: ret\n");
 
-void step_call(void);
-
 /* [1] 18.3.1.1: after a breakpoint on code the handler sets RF. */
 static void log_debug(struct frame *frame)
 {
@@ -67,7 +65,7 @@ void debug_run(void (*snippet)(void), bool step)
 int main(void)
 {
 	test_steps();
-	test_step_syscall();
+	test_width();
 	test_watch();
 	return 0;
 }

@@ -8,7 +8,6 @@
 
 enum { BEFORE = 3, AFTER = 3, SOFT = 0x80 };
 
-
 /* The log is: entry, two pushes, these addresses, two pops, the return. */
 static void check(void (*snippet)(void), const ulong *ips, unsigned count)
 {

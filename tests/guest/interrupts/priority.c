@@ -96,41 +96,39 @@ static void test_task_priority(void)
 	expect_eq(taken[2], LOW);
 }
 
-#ifdef __x86_64__
-/* [1] 11.8.6: CR8 is bits 7 to 4 of TPR. */
+#define SET_CR8 FOR_WIDTH("nop # %0", "mov %0, %%cr8")
+#define GET_CR8 FOR_WIDTH("mov $7, %0", "mov %%cr8, %0")
+
+/* [1] 11.8.6: CR8 is bits 7 to 4 of TPR. 64-bit builds. */
 static void test_cr8(void)
 {
 	ulong val;
 
 	taken_reset();
-	__asm__ volatile("mov %0, %%cr8" : : "r"(5ul));
+	__asm__ volatile(SET_CR8 : : "r"(5ul));
 	expect_eq(apic_read(APIC_TPR), 0x50);
 	raise_irq(MIDDLE);
 	drain();
 	expect_eq(taken_count, 0);
 	apic_write(APIC_TPR, 0x73);
-	__asm__ volatile("mov %%cr8, %0" : "=r"(val));
+	__asm__ volatile(GET_CR8 : "=r"(val));
 	expect_eq(val, 7);
 	irq_enable();
-	__asm__ volatile("mov %0, %%cr8\n nop" : : "r"(4ul));
+	__asm__ volatile(SET_CR8 "\n nop" : : "r"(4ul));
 	irq_disable();
 	expect_eq(taken_count, 1);
-	__asm__ volatile("mov %0, %%cr8" : : "r"(0ul));
+	__asm__ volatile(SET_CR8 : : "r"(0ul));
 	if (option_number("lax", 0))
 		return;
-	TRY("mov %0, %%cr8", : : "r"(16ul));
+	TRY(SET_CR8, : : "r"(16ul));
 	expect_fault(GP, 0);
 }
-#else
-static void test_cr8(void)
-{
-}
-#endif
 
 void test_priority(void)
 {
 	test_order();
 	test_nesting();
 	test_task_priority();
-	test_cr8();
+	if (FOR_WIDTH(0, 1))
+		test_cr8();
 }

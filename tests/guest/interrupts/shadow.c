@@ -31,15 +31,17 @@ SNIPPET(popf_open, "pushf\n orl $0x200, (" SP ")\n popf\n"
 		   "popf_open_1: nop\n"
 		   "cli");
 LABEL(popf_open_1);
-#ifdef __x86_64__
-SNIPPET(iret_open, "mov %rsp, %rax\n push $0x10\n push %rax\n pushfq\n"
-		   "orl $0x200, (%rsp)\n push $8\n push $iret_open_1\n iretq\n"
-		   "iret_open_1: nop\n cli");
-#else
-SNIPPET(iret_open, "pushf\n orl $0x200, (%esp)\n push $8\n"
-		   "push $iret_open_1\n iret\n"
-		   "iret_open_1: nop\n cli");
-#endif
+SNIPPET(iret_open,
+	FOR_WIDTH("",
+		  "mov %rsp, %rax\n push $0x10\n push %rax\n") "pushf\n orl "
+							       "$0x200, (" SP
+							       ")\n push $8\n "
+							       "push "
+							       "$iret_open_"
+							       "1\n" IRET "\n"
+							       "iret_open_1: "
+							       "nop\n"
+							       "cli");
 LABEL(iret_open_1);
 /* STI's shadow is over for the second of two. */
 SNIPPET(sti_fault, "sti\n"

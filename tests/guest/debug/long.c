@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TF through SYSCALL and SYSRET, 64-bit builds only. */
+/* TF through SYSCALL and SYSRET. */
 #include "debug.h"
 
-#ifdef __x86_64__
 BLOB(user_syscall, "syscall\n"
 		   "user_syscall_1: nop\n nop");
 
@@ -17,7 +16,7 @@ __asm__(".text\n"
  * there is none. SYSRET's trap comes before the next instruction: not in the
  * manuals, but how silicon has it, so that a debugger sees the instruction
  * after SYSCALL. */
-void test_step_syscall(void)
+void test_width(void)
 {
 	msr_write(MSR_EFER, msr_read(MSR_EFER) | EFER_SCE);
 	msr_write(MSR_STAR, (u64)(KERNEL_CODE) << 32 | (u64)(USER_CODE32)
@@ -39,8 +38,3 @@ void test_step_syscall(void)
 	expect_eq(fault.cs, KERNEL_CODE);
 	msr_write(MSR_EFER, msr_read(MSR_EFER) & ~EFER_SCE);
 }
-#else
-void test_step_syscall(void)
-{
-}
-#endif
