@@ -479,6 +479,18 @@ struct bt_block *bt_block_lookup(struct bt_cpu *c, gva_t lin)
 	return b;
 }
 
+/* Stubs are shared by all vCPUs. */
+static bool decode_locked(struct bt_cpu *c, struct source *src,
+			  struct bt_insn *insn, enum bt_decode_status *status)
+{
+	bool room;
+
+	bt_lock(&c->bvm->code_lock);
+	room = decode_at(c, src, 0, insn, status);
+	bt_unlock(&c->bvm->code_lock);
+	return room;
+}
+
 void bt_decode_one(struct bt_cpu *c, struct bt_insn *insn)
 {
 	struct source src;
@@ -490,10 +502,10 @@ void bt_decode_one(struct bt_cpu *c, struct bt_insn *insn)
 	if (c->gpr[17] > c->seg[X86_CS].limit)
 		bt_gp(c);
 	source_init(c, &src, lin, bt_translate_fetch(c, lin));
-	stub = decode_at(c, &src, 0, insn, &status);
+	stub = decode_locked(c, &src, insn, &status);
 	if (status == BT_DECODE_MORE && room >= src.avail) {
 		src.pa2 = next_page(c, lin);
-		stub = decode_at(c, &src, 0, insn, &status);
+		stub = decode_locked(c, &src, insn, &status);
 	}
 	if (status == BT_DECODE_MORE || insn->len > room + 1)
 		bt_gp(c);
