@@ -227,7 +227,7 @@ static struct bt_block *find(struct bt_cpu *c, gpa_t pa, gpa_t pa2,
 	for (; b; b = b->hash_next) {
 		if (b->pa != pa || b->code != c->code)
 			continue;
-		if (!b->pa2 || b->pa2 == pa2)
+		if (b->pa2 == BT_NO_PAGE || b->pa2 == pa2)
 			return b;
 		*crosses = true;
 	}
@@ -236,7 +236,7 @@ static struct bt_block *find(struct bt_cpu *c, gpa_t pa, gpa_t pa2,
 
 /* What a decode works on: up to the page's end, then up to 15 bytes more. */
 struct source {
-	gpa_t pa, pa2;
+	gpa_t pa, pa2; /* pa2 may be BT_NO_PAGE */
 	gva_t lin;
 	const u8 *bytes; /* host, up to the page's end */
 	unsigned avail;
@@ -280,7 +280,7 @@ static const u8 *source_bytes(struct bt_cpu *c, struct source *src,
 	unsigned here = src->avail - off, k;
 
 	*avail = here < BT_MAX_INSN ? here : BT_MAX_INSN;
-	if (!src->pa2)
+	if (src->pa2 == BT_NO_PAGE)
 		return src->bytes + off;
 	ram = bt_ram_find(c->bvm, src->pa2);
 	for (k = 0; k < *avail; k++)
@@ -327,7 +327,7 @@ static enum build fill_block(struct bt_cpu *c, struct source *src,
 			     struct bt_block *b)
 {
 	unsigned off = 0;
-	bool cross = src->pa2 != 0;
+	bool cross = src->pa2 != BT_NO_PAGE;
 
 	while (b->count < BLOCK_MAX_INSNS) {
 		struct bt_insn insn;
@@ -377,7 +377,7 @@ static u64 link_block(struct bt_vm *bvm, struct bt_block *b)
 	b->hash_next = bvm->hash[h];
 	bvm->hash[h] = b;
 	link_page(bvm, &b->link, b, b->pa);
-	if (!b->pa2)
+	if (b->pa2 == BT_NO_PAGE)
 		return size;
 	link_page(bvm, (struct bt_page_link *)(void *)((u8 *)b + size), b,
 		  b->pa2);
@@ -399,7 +399,7 @@ static enum build build(struct bt_cpu *c, struct source *src,
 	b = (struct bt_block *)(void *)(bvm->arena +
 					bvm->arena_half * BT_ARENA_SIZE +
 					bvm->arena_used);
-	if (src->pa2 && !set_lines(bvm, src->pa2, BT_MAX_INSN))
+	if (src->pa2 != BT_NO_PAGE && !set_lines(bvm, src->pa2, BT_MAX_INSN))
 		return BUILD_CLAIM2;
 	b->pa = src->pa;
 	b->pa2 = src->pa2;
@@ -410,7 +410,7 @@ static enum build build(struct bt_cpu *c, struct source *src,
 	if (ret != BUILD_OK)
 		return ret;
 	if (b->bytes <= src->avail)
-		b->pa2 = 0; /* #UD or so: it did not need the second page */
+		b->pa2 = BT_NO_PAGE; /* #UD or so: it did not need it */
 	bvm->arena_used += link_block(bvm, b);
 	*out = b;
 	return BUILD_OK;
@@ -423,7 +423,7 @@ static void source_init(struct bt_cpu *c, struct source *src, gva_t lin,
 	unsigned k;
 
 	src->pa = pa;
-	src->pa2 = 0;
+	src->pa2 = BT_NO_PAGE;
 	src->lin = lin;
 	src->avail = 4096 - (pa & 0xfff);
 	if (ram) {
@@ -452,7 +452,7 @@ struct bt_block *bt_block_lookup(struct bt_cpu *c, gva_t lin)
 	bool crosses;
 
 	bt_lock(&bvm->code_lock);
-	b = find(c, pa, 0, &crosses);
+	b = find(c, pa, BT_NO_PAGE, &crosses);
 	bt_unlock(&bvm->code_lock);
 	if (b)
 		return b;

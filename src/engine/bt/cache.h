@@ -47,9 +47,10 @@ struct bt_page_link {
  * the next: `pa2`). Immutable but for `valid`, which is cleared when the guest
  * writes to the code; memory is reclaimed only by a flush of everything.
  */
+#define BT_NO_PAGE (~0ull) /* page 0 is a page like any other */
 struct bt_block {
 	u64 pa;	 /* of the first byte */
-	u64 pa2; /* page the last instruction runs into, 0: none */
+	u64 pa2; /* page the last instruction runs into, or BT_NO_PAGE */
 	struct bt_block *hash_next;
 	struct bt_page_link link; /* a second one is allocated with pa2 */
 	_Atomic u8 valid;

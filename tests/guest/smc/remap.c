@@ -139,6 +139,33 @@ static void test_boundary(void)
 	map(edge, NULL, 0);
 }
 
+/* The second page may be any, physical page 0 too. */
+static void test_into_page_zero(void)
+{
+	ulong edge = TEST_BASE + PAGE, alias = edge + PAGE;
+	volatile u8 *zero = AT(alias);
+	u8 saved[4];
+
+	page_a[PAGE - 2] = 0xb8;
+	page_a[PAGE - 1] = 0x44;
+	map(TEST_BASE, page_a, PTE_P);
+	paging_map(&paging, edge, 1, PTE_P);
+	paging_map(&paging, alias, 1, PTE_P | PTE_W);
+	for (unsigned i = 0; i < 4; i++) {
+		saved[i] = zero[i];
+		zero[i] = i < 3 ? (u8)(0x33 - 0x11 * i) : 0xc3;
+	}
+	expect_eq(code_run(AT(edge - 2)), 0x11223344);
+	zero[2] = 0x99;
+	serialize();
+	expect_eq(code_run(AT(edge - 2)), 0x99223344);
+	for (unsigned i = 0; i < 4; i++)
+		zero[i] = saved[i];
+	map(TEST_BASE, NULL, 0);
+	map(edge, NULL, 0);
+	map(alias, NULL, 0);
+}
+
 void test_remap(void)
 {
 	page_a = page_alloc();
@@ -147,4 +174,5 @@ void test_remap(void)
 	test_cr3();
 	test_alias();
 	test_boundary();
+	test_into_page_zero();
 }
