@@ -87,14 +87,17 @@ static u64 line_mask(unsigned off, unsigned len)
 	return (~0ull << (off >> 6)) & (~0ull >> (63 - ((off + len - 1) >> 6)));
 }
 
-/* Lines of `page` that the block covers. */
+/* Lines of `page` that the block covers; its two pages may be one. */
 static u64 block_lines(const struct bt_block *b, gpa_t page)
 {
 	unsigned off = b->pa & 0xfff, len = b->bytes;
+	u64 lines = 0;
 
 	if (b->pa >> 12 == page >> 12)
-		return line_mask(off, len < 4096 - off ? len : 4096 - off);
-	return line_mask(0, off + len - 4096);
+		lines = line_mask(off, len < 4096 - off ? len : 4096 - off);
+	if (b->pa2 == page)
+		lines |= line_mask(0, off + len - 4096);
+	return lines;
 }
 
 /* ---- death ------------------------------------------------------------- */

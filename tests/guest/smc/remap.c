@@ -166,6 +166,30 @@ static void test_into_page_zero(void)
 	map(alias, NULL, 0);
 }
 
+/* The second page may be the first one again. */
+static void test_into_itself(void)
+{
+	ulong edge = TEST_BASE + PAGE;
+
+	page_a[PAGE - 2] = 0xb8;
+	page_a[PAGE - 1] = 0x44;
+	page_a[0] = 0x33;
+	page_a[1] = 0x22;
+	page_a[2] = 0x11;
+	page_a[3] = 0xc3;
+	map(TEST_BASE, page_a, PTE_P);
+	map(edge, page_a, PTE_P);
+	expect_eq(code_run(AT(edge - 2)), 0x11223344);
+	*(volatile u8 *)(page_a + 2) = 0x99;
+	serialize();
+	expect_eq(code_run(AT(edge - 2)), 0x99223344);
+	*(volatile u8 *)(page_a + PAGE - 1) = 0x55;
+	serialize();
+	expect_eq(code_run(AT(edge - 2)), 0x99223355);
+	map(TEST_BASE, NULL, 0);
+	map(edge, NULL, 0);
+}
+
 void test_remap(void)
 {
 	page_a = page_alloc();
@@ -175,4 +199,5 @@ void test_remap(void)
 	test_alias();
 	test_boundary();
 	test_into_page_zero();
+	test_into_itself();
 }
