@@ -16,6 +16,8 @@
 #include "arch/x86.h"
 #include "engine/bt/sys.h"
 #include "engine/engine.h"
+#include "vmm/bus.h"
+#include "vmm/device.h"
 #include "vmm/vm.h"
 
 enum {
@@ -25,6 +27,7 @@ enum {
 	HANDLERS = 0x5000, /* one HLT per vector, 16 bytes apart */
 	STACK = 0x8000,
 	DATA = 0x9000,
+	MMIO = 0x40000000,
 	CODE_SEL = 8,
 	DATA_SEL = 16,
 };
@@ -167,6 +170,60 @@ static void test_state_identity(void **unused)
 	/* MXCSR_MASK is the processor's. */
 	memcpy(want->xsave + 28, got.xsave + 28, 4);
 	assert_memory_equal(&got, want, sizeof(got));
+	guest_destroy(g);
+}
+
+/* ---- devices ----------------------------------------------------------- */
+
+/* A device that, while it is written to, writes to memory that holds code. */
+struct scribbler {
+	struct device dev;
+	struct guest *guest;
+	u64 val;
+};
+
+static u64 scribbler_read(struct device *dev, u64 off, unsigned width)
+{
+	return container_of(dev, struct scribbler, dev)->val;
+}
+
+static void scribbler_write(struct device *dev, u64 off, unsigned width,
+			    u64 val)
+{
+	struct scribbler *s = container_of(dev, struct scribbler, dev);
+
+	s->val = val;
+	poke(s->guest, CODE + 0x20, "\xf4", 1);
+}
+
+/* For that the exclusive section must be free, locked access or not. */
+static void test_locked_device_access(void **unused)
+{
+	struct guest *g = guest_create();
+	struct scribbler s = {.guest = g, .val = 5};
+	const struct bus_region region = {
+		.name = "scribbler",
+		.space = BUS_MMIO,
+		.base = MMIO,
+		.size = 0x1000,
+		.widths = BUS_W4,
+		.dev = &s.dev,
+		.read = scribbler_read,
+		.write = scribbler_write,
+	};
+
+	pthread_mutex_init(&s.dev.lock, NULL);
+	assert_int_equal(bus_add(&g->vm->bus, &region, NULL), 0);
+	g->state.gpr[X86_RBX] = MMIO;
+	RUN(g, "\xb8\x03\x00\x00\x00" /* mov $3, %eax */
+	       "\xf0\x0f\xc1\x03"     /* lock xadd %eax, (%ebx) */
+	       "\x87\x03"	      /* xchg %eax, (%ebx) */
+	       "\xf4");
+	assert_int_equal(halted_in(g), -1);
+	assert_int_equal(g->state.gpr[X86_RAX], 8);
+	assert_int_equal(s.val, 5);
+	bus_remove(&g->vm->bus, BUS_MMIO, MMIO);
+	pthread_mutex_destroy(&s.dev.lock);
 	guest_destroy(g);
 }
 
@@ -455,6 +512,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_state_identity),
+		cmocka_unit_test(test_locked_device_access),
 		cmocka_unit_test(test_triple_fault),
 		cmocka_unit_test(test_double_fault),
 		cmocka_unit_test(test_serial_faults),

@@ -123,6 +123,7 @@ struct bt_cpu {
 	struct {	     /* a read-modify-write's slow case */
 		gpa_t pa[2];
 		unsigned first; /* bytes in pa[0]'s page */
+		bool exclusive; /* locked, and RAM */
 	} rmw;
 
 	u64 scratch; /* bt_rmw_begin's, of operations (ops.h) */

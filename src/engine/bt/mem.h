@@ -169,12 +169,12 @@ static inline void bt_store(struct bt_cpu *c, gva_t va, unsigned width, u64 val)
  *     bt_rmw_end(c, va, size, locked, p, &tmp);
  *
  * In between nothing may raise. The slow case with `locked` holds the
- * exclusive section from begin to end.
+ * exclusive section from begin to end, unless it is a device's: those are read
+ * and written without.
  */
 void *bt_rmw_begin_slow(struct bt_cpu *c, gva_t va, unsigned size, bool locked,
 			u64 *tmp);
-void bt_rmw_end_slow(struct bt_cpu *c, gva_t va, unsigned size, bool locked,
-		     u64 tmp);
+void bt_rmw_end_slow(struct bt_cpu *c, unsigned size, u64 tmp);
 
 static inline void *bt_rmw_begin(struct bt_cpu *c, gva_t va, unsigned size,
 				 bool locked, u64 *tmp)
@@ -189,7 +189,7 @@ static inline void bt_rmw_end(struct bt_cpu *c, gva_t va, unsigned size,
 			      bool locked, void *p, u64 *tmp)
 {
 	if (unlikely(p == tmp))
-		bt_rmw_end_slow(c, va, size, locked, *tmp);
+		bt_rmw_end_slow(c, size, *tmp);
 }
 
 /* ---- stack ------------------------------------------------------------- */

@@ -211,7 +211,7 @@ static bool exchange_16_slow(struct bt_cpu *c, gva_t va)
 		c->gpr[X86_RDX] = hi;
 	}
 	set_zero_flag(c, equal);
-	bt_rmw_end_slow(c, va, 8, true, *lo);
+	bt_rmw_end_slow(c, 8, *lo);
 	return true;
 }
 

@@ -472,6 +472,16 @@ void bt_store_bytes(struct bt_cpu *c, gva_t va, const void *src, unsigned len)
 		bt_store8(c, (va + k) & c->lin_mask, in[k]);
 }
 
+/*
+ * A device must not be entered with the section held: it may wait for its own
+ * lock, whose holder writes to guest memory and waits for the section.
+ */
+static bool rmw_in_ram(const struct bt_cpu *c, unsigned size)
+{
+	return bt_ram_find(c->bvm, c->rmw.pa[0]) &&
+	       (c->rmw.first == size || bt_ram_find(c->bvm, c->rmw.pa[1]));
+}
+
 void *bt_rmw_begin_slow(struct bt_cpu *c, gva_t va, unsigned size, bool locked,
 			u64 *tmp)
 {
@@ -489,7 +499,8 @@ void *bt_rmw_begin_slow(struct bt_cpu *c, gva_t va, unsigned size, bool locked,
 		translate(c, second_page(c, va), true, &page);
 		c->rmw.pa[1] = page.pa;
 	}
-	if (locked)
+	c->rmw.exclusive = locked && rmw_in_ram(c, size);
+	if (c->rmw.exclusive)
 		bt_exclusive_begin(c->bvm, c);
 	*tmp = phys_load(c, c->rmw.pa[0], first);
 	if (first < size)
@@ -497,14 +508,13 @@ void *bt_rmw_begin_slow(struct bt_cpu *c, gva_t va, unsigned size, bool locked,
 	return tmp;
 }
 
-void bt_rmw_end_slow(struct bt_cpu *c, gva_t va, unsigned size, bool locked,
-		     u64 tmp)
+void bt_rmw_end_slow(struct bt_cpu *c, unsigned size, u64 tmp)
 {
 	phys_store(c, c->rmw.pa[0], c->rmw.first, tmp);
 	if (c->rmw.first < size)
 		phys_store(c, c->rmw.pa[1], size - c->rmw.first,
 			   tmp >> (8 * c->rmw.first));
-	if (locked)
+	if (c->rmw.exclusive)
 		bt_exclusive_end(c->bvm, c);
 }
 
