@@ -48,17 +48,28 @@ static void put_legacy_prefixes(struct test_case *c,
 		put(c, list[(k + choice->order) % n]);
 }
 
-/* REX.R, X and B by the registers that are in use. */
+/* Is there a SIB byte even without an index? */
+static bool has_sib(const struct address *a)
+{
+	return !a->rip && (a->base == NO_REGISTER || (a->base & 7) == X86_RSP);
+}
+
+/* REX.R, X and B by the registers that are in use; the others, which mean
+ * nothing then, as chosen. */
 static u8 high_bits(const struct test_case *c, const struct choice *choice)
 {
 	const struct address *a = &choice->address;
 	u8 bits = choice->reg >= 8 ? 4 : 0;
 
+	if (bt_rows[c->form.row].reg >= 0)
+		bits |= choice->idle_bits & 4;
 	if (!c->form.mem)
-		return bits | (choice->rm >= 8 ? 1 : 0);
-	if (a->base != NO_REGISTER && a->base >= 8)
+		return bits | (choice->idle_bits & 2) |
+		       (choice->rm >= 8 ? 1 : 0);
+	if (a->base == NO_REGISTER ? choice->idle_bits & 1 : a->base >= 8)
 		bits |= 1;
-	if (a->index != NO_REGISTER && a->index >= 8)
+	if (a->index == NO_REGISTER ? choice->idle_bits & 2 && !has_sib(a)
+				    : a->index >= 8)
 		bits |= 2;
 	return bits;
 }

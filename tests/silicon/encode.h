@@ -20,6 +20,7 @@ struct choice {
 	u8 reg, rm, vvvv; /* numbers, with the REX or VEX bit */
 	bool rex_w;	  /* where it is free */
 	bool rex;	  /* REX even if not needed */
+	u8 idle_bits;	  /* of REX, for registers that are not there */
 	u8 opcode;
 	u8 order; /* of the prefixes */
 	bool short_vex;

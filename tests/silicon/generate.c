@@ -326,6 +326,8 @@ static void choose_registers(struct builder *b)
 	choice->rex = random_chance(b->r, 25);
 	choice->rex_w = free_w && b->c->form.size == SIZE_PLAIN &&
 			random_chance(b->r, 10);
+	if (random_chance(b->r, 20) && b->c->form.code == W64)
+		choice->idle_bits = (u8)random_below(b->r, 8);
 	choice->short_vex = random_chance(b->r, 50);
 	choice->vex_l = b->c->form.vex_l_free ? random_chance(b->r, 50)
 					      : b->c->form.vex_l;

@@ -281,7 +281,7 @@ static void put_other(struct context *d, const char *op)
 		put(d->out, "mm%u", reg & 7);
 		break;
 	case 'S':
-		put_segment(d->out, reg);
+		put_segment(d->out, reg & 7);
 		break;
 	default: /* C, D: control and debug registers */
 		put(d->out, "%cr%u", op[0] | 0x20, reg);
