@@ -286,9 +286,10 @@ void bt_op_vgather(struct bt_cpu *c, const struct bt_insn *i)
 {
 	struct gather g = gather_of(i);
 
-	/* Without SIB there is no index; no two registers may be the same. */
-	if (i->x == BT_REG_ZERO || g.dst == g.mask || g.dst == g.index ||
-	    g.mask == g.index)
+	/* Without SIB, and so with 16-bit addressing, there is no index; no
+	 * two registers may be the same. */
+	if (i->x == BT_REG_ZERO || i->asize == W16 || g.dst == g.mask ||
+	    g.dst == g.index || g.mask == g.index)
 		bt_ud(c);
 	bt_fpu_check(c, bt_rows[i->row].attrs);
 	bt_fpu_save(c);
