@@ -54,7 +54,8 @@ static bool update_entry(struct bt_cpu *c, struct level *l, unsigned size,
 	u64 want = l->entry | bits;
 	bool ok;
 
-	if (want == l->entry || !ram)
+	/* In ROM the bits stay as they are, as on a machine. */
+	if (want == l->entry || !ram || !(ram->rights & MEM_W))
 		return true;
 	if (size == 8) {
 		u64 old = l->entry;
