@@ -135,8 +135,7 @@ static bool take_code_breakpoint(struct bt_cpu *c)
 	u64 hits;
 
 	/* [1] 17.3.1.1: as if RF were set until a repeated one has ended. */
-	if (c->eflags & FLAG_RF || c->repeating ||
-	    c->shadow == BT_SHADOW_MOVSS)
+	if (c->eflags & FLAG_RF || c->repeating || c->shadow == BT_SHADOW_MOVSS)
 		return false;
 	hits = watch_matches(c, WATCH_EXEC, va, 1);
 	if (!hits)
