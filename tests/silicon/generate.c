@@ -24,7 +24,8 @@ bool row_is_stack(const struct bt_row *row)
 
 bool row_is_string(const struct bt_row *row)
 {
-	return row->map == 0 && row_is(row, "movs cmps stos lods scas");
+	return row->map == 0 &&
+	       row_is(row, "movs cmps stos lods scas ins outs");
 }
 
 static bool is_bit_string(const struct test_case *c)
@@ -84,6 +85,8 @@ unsigned operand_bytes(const struct test_case *c)
 	const struct bt_decode_rule *rule = &bt_decode_rules[c->form.row];
 	unsigned size = c->form.vex_l ? row->mem_size_l1 : row->mem_size;
 
+	if (row_is(row, "fldenv frstor"))
+		return row_is(row, "frstor") ? 128 : 32;
 	if (row_is(row, "cmpxchg8b"))
 		return c->form.size == SIZE_W ? 16 : 8;
 	if (size)

@@ -30,6 +30,7 @@
 #define MAX_JOBS 16
 #define MAX_ROWS 4096
 #define SHOWN_PER_FORM 1
+#define CASES_INVALID 20 /* of what must be #UD whatever the operands */
 #define STALL_SECONDS 30
 
 struct options {
@@ -162,6 +163,8 @@ static void run_form(struct worker *w, const struct form *form,
 		w->options->seed * 1000003 + form->row * 128u + result->forms;
 	generate_memory(&w->generator);
 	result->forms++;
+	if (form->invalid)
+		cases = (unsigned)min_u64(cases, CASES_INVALID);
 	for (unsigned k = 0; k < cases; k++) {
 		if (!generate_case(&w->generator, form, &c, &why)) {
 			plan_describe(form, text, sizeof(text));

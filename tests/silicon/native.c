@@ -160,6 +160,9 @@ void native_run(const struct test_case *c, struct outcome *out)
 	native.out = out;
 	if (c->uses_gs)
 		__asm__ volatile("wrgsbase %0" : : "r"(c->state.gs_base));
+	/* Returning from the handler restores neither NT nor ID. */
+	__builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() &
+				       ~(u64)(FLAG_NT | FLAG_ID));
 	native.phase = ENTERING;
 	trap();
 	memset(code, 0xcc, 16);

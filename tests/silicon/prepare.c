@@ -264,13 +264,20 @@ static void match_accumulator(struct builder *b)
  * neighbours, anything. */
 static void prepare_selector(struct builder *b, u64 *va, u64 *val)
 {
+	const struct bt_row *row = &bt_rows[b->c->form.row];
+
 	if (random_chance(b->r, 90))
 		*val = (random_u64(b->r) & ~0xffffull) |
 		       random_below(b->r, 18 * 8);
 	if (random_chance(b->r, 40))
 		*val = (*val & ~0xffffull) | 0x2b;
-	if (row_is(&bt_rows[b->c->form.row], "pop"))
+	/* Its limit is the number of the CPU that runs this. */
+	if (row_is(row, "lsl") && (*val & 0xfff8) == 0x78)
+		*val ^= 8;
+	if (row_is(row, "pop"))
 		*va = b->c->state.gpr[X86_RSP];
+	else if (row_is(row, "les lds lss lfs lgs"))
+		*va += operand_bytes(b->c);
 	else if (!b->c->form.mem && !(b->fixed >> b->choice.rm & 1))
 		b->c->state.gpr[b->choice.rm] =
 			b->c->form.code == W64 ? *val : (u32)*val;
@@ -303,8 +310,13 @@ void prepare_memory(struct builder *b)
 		return;
 	}
 	val = random_value(b->r);
-	if (row_is(row, "pop") || strstr(row->operands, "Sw,"))
+	if (row_is(row, "pop lar lsl verr verw les lds lss lfs lgs") ||
+	    strstr(row->operands, "Sw,"))
 		prepare_selector(b, &va, &val);
+	if (row_is(row, "popf")) {
+		va = b->c->state.gpr[X86_RSP];
+		val &= ~(u64)(FLAG_TF | FLAG_AC);
+	}
 	poke(b, va, &val, 8);
 	if (row_is(row, "call jmp ret") && row->operands[0] != 'J')
 		poke_code_pointer(b);

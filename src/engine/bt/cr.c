@@ -160,12 +160,20 @@ static void write_cr8(struct bt_cpu *c, u64 val)
 	bt_enter(c);
 }
 
+/* A register that is none is #UD at any CPL ([1] vol. 2, MOV). */
+static void check_number(struct bt_cpu *c, unsigned n)
+{
+	if (n != 0 && n != 2 && n != 3 && n != 4 && n != 8)
+		bt_ud(c);
+	bt_need_cpl0(c);
+}
+
 void bt_op_mov_rc(struct bt_cpu *c, const struct bt_insn *i)
 {
 	unsigned width = bt_mode64(c) ? W64 : W32;
 	u64 val;
 
-	bt_need_cpl0(c);
+	check_number(c, i->b);
 	switch (i->b) {
 	case 0:
 		val = c->cr0;
@@ -179,11 +187,8 @@ void bt_op_mov_rc(struct bt_cpu *c, const struct bt_insn *i)
 	case 4:
 		val = c->cr4;
 		break;
-	case 8:
+	default: /* 8 */
 		val = c->vcpu->lapic.regs.tpr >> 4 & 15;
-		break;
-	default:
-		bt_ud(c);
 	}
 	bt_set_reg(c, i->a, width, val);
 }
@@ -192,7 +197,7 @@ void bt_op_mov_cr(struct bt_cpu *c, const struct bt_insn *i)
 {
 	u64 val = bt_get_reg(c, i->b, bt_mode64(c) ? W64 : W32);
 
-	bt_need_cpl0(c);
+	check_number(c, i->a);
 	switch (i->a) {
 	case 0:
 		bt_write_cr0(c, val);
@@ -206,11 +211,8 @@ void bt_op_mov_cr(struct bt_cpu *c, const struct bt_insn *i)
 	case 4:
 		write_cr4(c, val);
 		break;
-	case 8:
+	default: /* 8 */
 		write_cr8(c, val);
-		break;
-	default:
-		bt_ud(c);
 	}
 }
 

@@ -147,8 +147,8 @@ void bt_op_sysexit(struct bt_cpu *c, const struct bt_insn *i)
 	u16 cs = (u16)((i->rexw ? base + 32 : base + 16) | SEL_RPL);
 	u64 ip = c->gpr[X86_RDX], sp = c->gpr[X86_RCX];
 
-	check_sysenter(c);
 	bt_need_cpl0(c);
+	check_sysenter(c);
 	if (i->rexw && (!x86_is_canonical(ip) || !x86_is_canonical(sp)))
 		bt_gp(c);
 	load_cs_ss(c, cs, (u16)((cs + 8) | SEL_RPL), 3, i->rexw);

@@ -185,7 +185,8 @@ static u16 selector_operand(struct bt_cpu *c, const struct bt_insn *i)
 	return i->mem ? bt_get_rm16(c, i) : *bt_r16(c, i->b);
 }
 
-/* [1] vol. 2, LAR: table of types, bit per type. */
+/* [1] vol. 2, LAR: table of types, bit per type. Bits 19:16, the limit's, are
+ * undefined; CPUs leave them in. */
 void bt_op_lar(struct bt_cpu *c, const struct bt_insn *i)
 {
 	const u32 legacy = 0x1a3e, lma = 0x1a04;
@@ -198,7 +199,7 @@ void bt_op_lar(struct bt_cpu *c, const struct bt_insn *i)
 			     (bt_desc_attr(&d) & SEG_TYPE) &
 		     1;
 	if (ok)
-		bt_set_reg(c, i->a, i->width, d.raw >> 32 & 0xf0ff00);
+		bt_set_reg(c, i->a, i->width, d.raw >> 32 & 0xffff00);
 	answer(c, ok);
 }
 
