@@ -5,8 +5,6 @@
 struct debug_log debug_log;
 u8 buffer[64] __attribute__((aligned(64)));
 
-static volatile bool stepping;
-
 /* Where debug_run() starts and stops, so that its own steps are not logged. */
 extern const u8 step_first[], step_last[];
 
