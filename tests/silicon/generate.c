@@ -273,6 +273,7 @@ static void choose_immediates(struct builder *b)
 	choice->imm2 = random_below(b->r, 40);
 	choice->imm2_bytes = imm_length(b, rule->imm[1]);
 	if (rule->operands == OP_MOFFS) {
+		choice->address.gs = b->c->uses_gs;
 		choice->imm = b->c->target;
 		choice->imm_bytes =
 			b->c->form.code == W64 && !b->c->form.address ? 8 : 4;

@@ -120,6 +120,21 @@ static void print_memory(struct worker *w)
 			    (unsigned long long)DATA + k, mine[k], host[k]);
 }
 
+static void sync_memory(struct worker *w)
+{
+	memcpy(native_memory(), interpreter_memory(w->generator.interpreter),
+	       DATA_BYTES);
+}
+
+static bool sync_partial(struct worker *w, const struct test_case *c,
+			 const struct outcome *host)
+{
+	if (!compare_is_partial(c, host))
+		return false;
+	sync_memory(w);
+	return true;
+}
+
 static bool run_case(struct worker *w, struct test_case *c, struct tally *tally,
 		     bool show)
 {
@@ -133,15 +148,13 @@ static bool run_case(struct worker *w, struct test_case *c, struct tally *tally,
 	interpreter_run(w->generator.interpreter, c, &bt);
 	native_run(c, &host);
 	same = compare_outcomes(c, &bt, &host, tally);
-	memory = same_memory(w);
+	memory = same_memory(w) || sync_partial(w, c, &host);
 	if ((!same || !memory) && show)
 		compare_print(c, &bt, &host);
 	if (!memory) {
 		if (show)
 			print_memory(w);
-		memcpy(native_memory(),
-		       interpreter_memory(w->generator.interpreter),
-		       DATA_BYTES);
+		sync_memory(w);
 	}
 	if (w->options->verbose && same && memory)
 		compare_print(c, &bt, &host);

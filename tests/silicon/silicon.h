@@ -153,5 +153,7 @@ struct tally {
 /* Counts; true if all that is defined is equal. */
 bool compare_outcomes(const struct test_case *c, const struct outcome *bt,
 		      const struct outcome *host, struct tally *tally);
+/* Registers and memory need not be what they were. */
+bool compare_is_partial(const struct test_case *c, const struct outcome *host);
 void compare_print(const struct test_case *c, const struct outcome *bt,
 		   const struct outcome *host);
