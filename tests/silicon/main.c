@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -27,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define HWCAP2_FSGSBASE BIT(1) /* asm/hwcap2.h */
 #define MAX_JOBS 16
 #define MAX_ROWS 4096
 #define SHOWN_PER_FORM 1
@@ -418,6 +420,14 @@ static void parse(int argc, char **argv, struct options *o)
 		o->jobs = 1;
 }
 
+/* What native.c stands on. */
+static const char *host_lacks(void)
+{
+	if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE))
+		return "FSGSBASE, or a kernel that allows it";
+	return __builtin_cpu_supports("avx") ? NULL : "AVX";
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = {.seed = 1, .cases = 200, .jobs = 2};
@@ -427,6 +437,10 @@ int main(int argc, char **argv)
 	bool ok;
 
 	parse(argc, argv, &o);
+	if (host_lacks()) {
+		printf("this host has no %s\n", host_lacks());
+		return 77;
+	}
 	setlinebuf(stdout);
 	if (shared == MAP_FAILED || bt_row_count > MAX_ROWS)
 		return 1;
