@@ -12,6 +12,7 @@
 #include "bt_host.h"
 #include "bt_machine.h"
 #include "bt_unit.h"
+#include "fpu_fixture.h"
 #include "engine/bt/decode.h"
 #include "engine/bt/fpu.h"
 #include "engine/bt/signals.h"
@@ -20,38 +21,6 @@
 
 #define CASES 400
 #define NO_FAULT (-1)
-
-struct machine {
-	struct bt_machine m;
-	struct bt_unit unit;
-};
-
-static u64 rnd(struct machine *t)
-{
-	return bt_unit_rnd(&t->unit);
-}
-
-static int setup(void **state)
-{
-	struct machine *t = aligned_alloc(64, align_up(sizeof(*t), 64));
-
-	*state = t;
-	memset(t, 0, sizeof(*t));
-	t->unit.seed = 0x9e3779b97f4a7c15ull;
-	if (!bt_machine_init(&t->m))
-		return -1;
-	t->unit.components = t->m.policy.xcr0_mask;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct machine *t = *state;
-
-	bt_machine_fini(&t->m);
-	free(t);
-	return 0;
-}
 
 static struct xsave_legacy *own_legacy(struct machine *t)
 {
