@@ -148,8 +148,10 @@ void bt_op_rdtsc(struct bt_cpu *c, const struct bt_insn *i)
 	c->gpr[X86_RDX] = tsc >> 32;
 }
 
+/* [1] RDTSCP: all before it have been executed, loads included. */
 void bt_op_rdtscp(struct bt_cpu *c, const struct bt_insn *i)
 {
+	bt_op_lfence(c, i);
 	bt_op_rdtsc(c, i);
 	c->gpr[X86_RCX] = (u32)c->msr.tsc_aux;
 }
@@ -222,6 +224,18 @@ void bt_op_wbinvd(struct bt_cpu *c, const struct bt_insn *i)
 void bt_op_clflush(struct bt_cpu *c, const struct bt_insn *i)
 {
 	bt_probe(c, bt_operand(c, i, 1, false), 1, false);
+}
+
+/* The fences are the host's: RDTSC is executed for the guest, and non-temporal
+ * stores run in stubs, both as weakly ordered as on bare metal. */
+void bt_op_lfence(struct bt_cpu *c, const struct bt_insn *i)
+{
+	__asm__ volatile("lfence" ::: "memory");
+}
+
+void bt_op_sfence(struct bt_cpu *c, const struct bt_insn *i)
+{
+	__asm__ volatile("sfence" ::: "memory");
 }
 
 void bt_op_mfence(struct bt_cpu *c, const struct bt_insn *i)
