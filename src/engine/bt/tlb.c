@@ -237,21 +237,13 @@ gpa_t bt_translate_fetch(struct bt_cpu *c, gva_t va)
 
 /* ---- physical access --------------------------------------------------- */
 
-static bool is_lapic(const struct bt_cpu *c, gpa_t pa)
-{
-	u64 base = c->vcpu->lapic.regs.apic_base;
-
-	return (base & (APIC_BASE_EN | APIC_BASE_EXTD)) == APIC_BASE_EN &&
-	       pa >> 12 == (base & ~0xfffull) >> 12;
-}
-
 static u64 device_load(struct bt_cpu *c, gpa_t pa, unsigned size)
 {
 	u64 val = 0;
 
 	bt_leave(c);
 	bt_pv_eoi_sync(c);
-	if (is_lapic(c, pa))
+	if (lapic_mmio_covers(&c->vcpu->lapic, pa))
 		val = lapic_mmio_read(&c->vcpu->lapic, pa & 0xfff);
 	else
 		bus_read(&c->vcpu->vm->bus, BUS_MMIO, pa, size, 1, &val);
@@ -264,7 +256,7 @@ static void device_store(struct bt_cpu *c, gpa_t pa, unsigned size, u64 val)
 {
 	bt_leave(c);
 	bt_pv_eoi_sync(c);
-	if (is_lapic(c, pa))
+	if (lapic_mmio_covers(&c->vcpu->lapic, pa))
 		lapic_mmio_write(&c->vcpu->lapic, pa & 0xfff, (u32)val);
 	else
 		bus_write(&c->vcpu->vm->bus, BUS_MMIO, pa, size, 1, &val);
