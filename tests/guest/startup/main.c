@@ -110,6 +110,19 @@ static void test_waiting(void)
 	expect_eq(noises, 0);
 }
 
+/* An IPI takes its time where the host has fewer CPUs; then nothing moves. */
+static bool spins_end(void)
+{
+	for (unsigned tries = 0; tries < 200; tries++) {
+		u32 before = spins;
+
+		pause_some(100000);
+		if (spins == before)
+			return true;
+	}
+	return false;
+}
+
 /* From HLT with IF clear, and from the middle of a loop. */
 static void test_again(void)
 {
@@ -130,10 +143,7 @@ static void test_again(void)
 			cpu_pause();
 		/* INIT stops it. */
 		apic_send(0, ICR_INIT | ICR_ASSERT | ICR_OTHERS);
-		pause_some(100000);
-		before = spins;
-		pause_some(20000);
-		expect_eq(spins, before);
+		expect(spins_end());
 		smp_start(leave);
 		smp_wait();
 	}
