@@ -197,6 +197,20 @@ bool compare_is_partial(const struct test_case *c, const struct outcome *host)
 	       row_is(&bt_rows[c->form.row], "pusha popa");
 }
 
+/*
+ * CMPS reads two operands, and which of two that fault is reported differs
+ * among CPUs. The registers say where each was; the window lies below 4 GiB.
+ */
+static bool is_other_operand(const struct test_case *c,
+			     const struct outcome *host)
+{
+	const u64 *gpr = host->state.gpr;
+
+	return row_is(&bt_rows[c->form.row], "cmps") &&
+	       ((u32)(host->cr2 - gpr[X86_RSI]) < 8 ||
+		(u32)(host->cr2 - gpr[X86_RDI]) < 8);
+}
+
 /* How the instruction ended. */
 static void compare_ending(struct differ *d, const struct test_case *c,
 			   const struct outcome *bt, const struct outcome *host)
@@ -211,8 +225,16 @@ static void compare_ending(struct differ *d, const struct test_case *c,
 	if (bt->vector != host->vector || bt->vector == NO_FAULT)
 		return;
 	note(d, "error", bt->error, host->error);
-	if (bt->vector == VEC_PF)
+	if (bt->vector == VEC_PF && !is_other_operand(c, host))
 		note(d, "cr2", bt->cr2 & mask, host->cr2 & mask);
+}
+
+/* CPUs whose microcode makes VERW clear their buffers let it have a LOCK. */
+static bool is_lenient_verw(const struct test_case *c,
+			    const struct outcome *host)
+{
+	return c->form.invalid && row_is(&bt_rows[c->form.row], "verw") &&
+	       host->vector != VEC_UD;
 }
 
 static unsigned compare(const struct test_case *c, const struct outcome *bt,
@@ -221,6 +243,8 @@ static unsigned compare(const struct test_case *c, const struct outcome *bt,
 {
 	struct differ d = {.report = report};
 
+	if (is_lenient_verw(c, host))
+		return 0;
 	compare_ending(&d, c, bt, host);
 	if (!compare_is_partial(c, host))
 		compare_gprs(&d, c, &bt->state, &host->state);
