@@ -2,7 +2,8 @@
 /*
  * Operations: BMI1 and BMI2.
  *
- * References: [1] Intel SDM vol. 2, the instructions' pages.
+ * References: [1] Intel SDM vol. 2, the instructions' pages; 2.8 (exceptions
+ *                 of VEX-encoded instructions on general registers).
  *
  * G is ModRM.reg, E ModRM.rm (register or memory), B VEX.vvvv. The host's
  * assembler has the operands in reverse order.
@@ -10,6 +11,14 @@
 #include "engine/bt/ops.h"
 
 #include "bt_ops.h"
+
+/* [1] table 2-35: there is no VEX in real mode, whose code sizes protected
+ * mode has too; the decoder cannot tell. */
+static inline void need_protected(struct bt_cpu *c)
+{
+	if (unlikely(!bt_protected(c)))
+		bt_ud(c);
+}
 
 /* Two sources: asm operands in the order that `sources` gives. */
 #define DEFINE_TWO(bits, op, sources, forms_r, forms_m, in, out)             \
@@ -28,10 +37,12 @@
 	}                                                                    \
 	OP(op##_##forms_r##bits)                                             \
 	{                                                                    \
+		need_protected(c);                                           \
 		op##_of##bits(c, i, bt_get##bits(c, i->b));                  \
 	}                                                                    \
 	OP(op##_##forms_m##bits)                                             \
 	{                                                                    \
+		need_protected(c);                                           \
 		op##_of##bits(c, i, bt_get_rm##bits(c, i));                  \
 	}
 
@@ -64,10 +75,12 @@ FOR_Y(DEFINE_TWO, shrx, GEB, "", "")
 	}                                                                    \
 	OP(op##_rr##bits)                                                    \
 	{                                                                    \
+		need_protected(c);                                           \
 		op##_of##bits(c, i, bt_get##bits(c, i->b));                  \
 	}                                                                    \
 	OP(op##_rm##bits)                                                    \
 	{                                                                    \
+		need_protected(c);                                           \
 		op##_of##bits(c, i, bt_get_rm##bits(c, i));                  \
 	}
 
@@ -90,10 +103,12 @@ FOR_Y(DEFINE_LOWEST, blsi)
 	}                                                                    \
 	OP(mulx_rrr##bits)                                                   \
 	{                                                                    \
+		need_protected(c);                                           \
 		mulx_by##bits(c, i, bt_get##bits(c, i->b));                  \
 	}                                                                    \
 	OP(mulx_rrm##bits)                                                   \
 	{                                                                    \
+		need_protected(c);                                           \
 		mulx_by##bits(c, i, bt_get_rm##bits(c, i));                  \
 	}                                                                    \
 	static inline u##bits rotated##bits(u##bits val, unsigned count)     \
@@ -103,12 +118,14 @@ FOR_Y(DEFINE_LOWEST, blsi)
 	}                                                                    \
 	OP(rorx_rri##bits)                                                   \
 	{                                                                    \
+		need_protected(c);                                           \
 		u##bits val = bt_get##bits(c, i->b);                         \
                                                                              \
 		bt_set##bits(c, i->a, rotated##bits(val, (u8)i->imm));       \
 	}                                                                    \
 	OP(rorx_rmi##bits)                                                   \
 	{                                                                    \
+		need_protected(c);                                           \
 		u##bits val = bt_get_rm##bits(c, i);                         \
                                                                              \
 		bt_set##bits(c, i->a, rotated##bits(val, (u8)i->imm));       \

@@ -120,6 +120,9 @@ REAL_BLOB(divide, HANDLERS "xor %cl, %cl\n"
 			   "9: sub $7b - divide + 0x9000, %cx");
 REAL_BLOB(undefined, HANDLERS "7: sldt %ax\n"
 			      "9: sub $7b - undefined + 0x9000, %cx");
+/* andn %edx, %ecx, %eax; in real mode LES with a register: no VEX there. */
+REAL_BLOB(vex, HANDLERS "7: .byte 0xc4, 0xe2, 0x70, 0xf2, 0xc2\n"
+			"9: sub $7b - vex + 0x9000, %cx");
 REAL_BLOB(beyond, HANDLERS "mov $0xffff, %bx\n"
 			   "7: mov (%bx), %ax\n"
 			   "9: sub $7b - beyond + 0x9000, %cx");
@@ -147,6 +150,9 @@ static void test_interrupts(void)
 	expect_eq(regs.edx, DE);
 	expect_eq((u16)regs.ecx, 0);
 	RUN(undefined, 1, 0, 0, 0);
+	expect_eq(regs.edx, UD);
+	expect_eq((u16)regs.ecx, 0);
+	RUN(vex, 1, 0, 0, 0);
 	expect_eq(regs.edx, UD);
 	expect_eq((u16)regs.ecx, 0);
 	RUN(beyond, 1, 0, 0, 0);
