@@ -313,14 +313,11 @@ static void ram_store(u8 *p, unsigned size, u64 val)
  * and the fence orders it before the look; block.c sets the line's bit before
  * it reads the bytes. So either the new bytes are decoded or the block dies.
  */
-static void code_check(struct bt_cpu *c, const struct bt_ram *ram, gpa_t pa,
-		       unsigned size)
+void bt_code_check(struct bt_cpu *c, const struct bt_ram *ram, gpa_t pa,
+		   unsigned size)
 {
-	u64 first = pa >> 6 & 63, last = (pa + size - 1) >> 6 & 63;
-	u64 mask = (~0ull << first) & (~0ull >> (63 - last));
-
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (likely(!(ram->lines[(pa - ram->gpa) >> 12] & mask)))
+	if (likely(!bt_has_code(ram, pa, size)))
 		return;
 	bt_exclusive_begin(c->bvm, c);
 	bt_code_written(c->bvm, c, pa, size);
@@ -350,7 +347,7 @@ static void phys_store(struct bt_cpu *c, gpa_t pa, unsigned size, u64 val)
 		if (!(ram->rights & MEM_W))
 			return;
 		ram_store(ram->hva + (pa - ram->gpa), size, val);
-		code_check(c, ram, pa, size);
+		bt_code_check(c, ram, pa, size);
 		return;
 	}
 	if (!(size & (size - 1))) {

@@ -34,6 +34,7 @@ struct bt_vm {
 	_Atomic u32 exclusive_want; /* vCPUs must stop at the next boundary */
 	struct bt_cpu *exclusive_owner;
 	unsigned exclusive_depth;
+	u64 stat_exclusive; /* sections so far */
 
 	/* Blocks; all below under code_lock. */
 	_Atomic u32 code_lock;
@@ -42,9 +43,19 @@ struct bt_vm {
 	u8 *arena;
 	u64 arena_used;
 	unsigned arena_half;
-	u32 epoch; /* flushes so far */
+	_Atomic u32 epoch; /* flushes so far */
 	struct bt_stubs *stubs;
 };
+
+/* Does a line of [pa, pa+len), within a page, hold code? Who asks after a store
+ * has put a fence between the two (tlb.c, bt_code_check). */
+static inline bool bt_has_code(const struct bt_ram *ram, gpa_t pa, unsigned len)
+{
+	u64 first = pa >> 6 & 63, last = (pa + len - 1) >> 6 & 63;
+	u64 mask = (~0ull << first) & (~0ull >> (63 - last));
+
+	return ram->lines[(pa - ram->gpa) >> 12] & mask;
+}
 
 static inline struct bt_vm *bt_vm(struct vm *vm)
 {
@@ -74,5 +85,12 @@ void bt_decode_one(struct bt_cpu *c, struct bt_insn *insn);
 
 /* tlb.c: drop every vCPU's write entries of a page that now holds code. */
 void bt_tlb_protect_page(struct bt_vm *bvm, const u8 *hva);
+/*
+ * tlb.c: bytes within a page of RAM have been written, not through a write
+ * entry: the blocks that cover them die before the next instruction. May take
+ * the exclusive section: the caller holds no pointer for writing.
+ */
+void bt_code_check(struct bt_cpu *c, const struct bt_ram *ram, gpa_t pa,
+		   unsigned size);
 /* Translate for a fetch; raises. */
 gpa_t bt_translate_fetch(struct bt_cpu *c, gva_t va);

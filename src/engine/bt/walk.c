@@ -71,6 +71,8 @@ static bool update_entry(struct bt_cpu *c, struct level *l, unsigned size,
 			(u32)want, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	}
 	l->entry = want;
+	if (ok) /* a page table may hold code */
+		bt_code_check(c, ram, l->pa, size);
 	return ok;
 }
 

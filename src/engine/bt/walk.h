@@ -20,6 +20,10 @@ struct bt_page {
 	bool large;
 };
 
-/* Translate va. Raises #PF, or returns false with access->no_fault. */
+/*
+ * Translate va. Raises #PF, or returns false with access->no_fault. Where it
+ * sets accessed and dirty bits it may take the exclusive section, as a store
+ * does (bt_code_check).
+ */
 bool bt_walk(struct bt_cpu *c, gva_t va, const struct bt_access *access,
 	     struct bt_page *page);

@@ -190,6 +190,46 @@ static void test_into_itself(void)
 	map(edge, NULL, 0);
 }
 
+/*
+ * Code in a page table: the walk sets bits in an instruction. B0 is the last
+ * byte of an entry that is not present; the next one's flags are what MOV to AL
+ * takes, and its second byte is RET: bits 9 and 8 (free and G), and 1100 of the
+ * page's address.
+ */
+static void test_table(void)
+{
+	const u8 mov_al = 0xb0;
+	u8 *page = pages_alloc(16);
+	ulong gva = TEST_BASE + PAGE, table;
+	volatile u8 *entry;
+
+	while (((ulong)page >> 12 & 15) != 0xc)
+		page += PAGE;
+	map(gva, page, PTE_P | PTE_W | 0x300);
+	table = paging_get(&paging, gva, 2) & ~(PAGE - 1ul);
+	entry = AT(table + paging.entry_len);
+	entry[-1] = mov_al;
+	page[0] = 0xc3;
+	for (unsigned i = 0; i < 20; i++) {
+		map(gva, page, PTE_P | PTE_W | 0x300);
+		serialize();
+		expect_eq(code_run((u8 *)entry - 1) & 0xff, PTE_P | PTE_W);
+		if (i & 1) /* by a fetch */
+			code_run(AT(gva));
+		else
+			(void)*(volatile u8 *)gva;
+		serialize();
+		expect_eq(code_run((u8 *)entry - 1) & 0xff,
+			  PTE_P | PTE_W | PTE_A);
+		*(volatile u8 *)gva = 0xc3;
+		serialize();
+		expect_eq(code_run((u8 *)entry - 1) & 0xff,
+			  PTE_P | PTE_W | PTE_A | PTE_D);
+	}
+	entry[-1] = 0;
+	map(gva, NULL, 0);
+}
+
 void test_remap(void)
 {
 	page_a = page_alloc();
@@ -200,4 +240,5 @@ void test_remap(void)
 	test_boundary();
 	test_into_page_zero();
 	test_into_itself();
+	test_table();
 }
