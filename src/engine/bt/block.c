@@ -196,6 +196,9 @@ static void drop_everything(struct bt_vm *bvm)
 	bvm->epoch++;
 }
 
+/* What a vCPU waits for another one to end its instruction. */
+#define FLUSH_WAIT_NS 50000
+
 /* At a block boundary of c, without code_lock. */
 static void flush_all(struct bt_cpu *c)
 {
@@ -204,14 +207,15 @@ static void flush_all(struct bt_cpu *c)
 
 	c->block = NULL;
 	bt_fpu_save(c); /* madvise is libc */
-	for (bool done = false; !done;) {
+	for (;;) {
 		bt_exclusive_begin(bvm, c);
-		done = bvm->epoch != epoch; /* another one did it */
-		if (!done && halves_may_turn(bvm, c)) {
+		/* Else another one did it. */
+		if (bvm->epoch == epoch && halves_may_turn(bvm, c))
 			drop_everything(bvm);
-			done = true;
-		}
 		bt_exclusive_end(bvm, c);
+		if (bvm->epoch != epoch)
+			return;
+		bt_sleep(c, &bvm->epoch, epoch, FLUSH_WAIT_NS);
 	}
 }
 
@@ -247,7 +251,7 @@ struct source {
 };
 
 /*
- * Line bits first, then the bytes (see tlb.c, code_check). False: the page
+ * Line bits first, then the bytes (see tlb.c, bt_code_check). False: the page
  * has no code yet; claim_page() and start over.
  */
 static bool set_lines(struct bt_vm *bvm, gpa_t pa, unsigned len)

@@ -256,6 +256,9 @@ void bt_exclusive_end(struct bt_vm *bvm, struct bt_cpu *c);
 
 /* Outside of everything at a block boundary; keeps the FPU live. */
 void bt_park(struct bt_cpu *c);
+/* The same until *word is not val (somebody may wake it) or `ns` have passed;
+ * less than a second. */
+void bt_sleep(struct bt_cpu *c, _Atomic u32 *word, u32 val, u32 ns);
 
 /* tlb.c */
 extern struct bt_tlb bt_empty_tlb;   /* misses always: every access is slow */

@@ -72,7 +72,7 @@ static void region_written(struct mem_listener *l, gpa_t gpa, u64 len)
 		u64 part = min_u64(len, 4096 - (gpa & 0xfff));
 
 		if (gpa - ram->gpa < ram->len &&
-		    ram->lines[(gpa - ram->gpa) >> 12]) {
+		    bt_has_code(ram, gpa, (unsigned)part)) {
 			bt_exclusive_begin(bvm, NULL);
 			bt_code_written(bvm, NULL, gpa, (unsigned)part);
 			bt_exclusive_end(bvm, NULL);
@@ -203,8 +203,9 @@ static void stats(struct vm *vm, char *buf, size_t len)
 	}
 	if (used < len)
 		snprintf(buf + used, len - used,
-			 "code_bytes %" PRIu64 "\ncode_flushes %u\n",
-			 bvm->arena_used, bvm->epoch);
+			 "code_bytes %" PRIu64 "\ncode_flushes %u\n"
+			 "exclusive_sections %" PRIu64 "\n",
+			 bvm->arena_used, bvm->epoch, bvm->stat_exclusive);
 }
 
 const struct engine_ops engine_bt = {

@@ -23,11 +23,13 @@
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <time.h>
 
-static long futex(_Atomic u32 *word, int op, u32 val)
+static long futex(_Atomic u32 *word, int op, u32 val,
+		  const struct timespec *limit)
 {
 	long ret;
-	register const void *timeout __asm__("r10") = NULL;
+	register const void *timeout __asm__("r10") = limit;
 
 	__asm__ volatile("syscall"
 			 : "=a"(ret)
@@ -39,12 +41,12 @@ static long futex(_Atomic u32 *word, int op, u32 val)
 
 static void futex_wait(_Atomic u32 *word, u32 val)
 {
-	futex(word, FUTEX_WAIT, val);
+	futex(word, FUTEX_WAIT, val, NULL);
 }
 
 static void futex_wake(_Atomic u32 *word)
 {
-	futex(word, FUTEX_WAKE, INT32_MAX);
+	futex(word, FUTEX_WAKE, INT32_MAX, NULL);
 }
 
 /* 0 free, 1 held, 2 held and somebody waits. */
@@ -62,7 +64,7 @@ void bt_lock(_Atomic u32 *lock)
 void bt_unlock(_Atomic u32 *lock)
 {
 	if (__atomic_exchange_n((u32 *)lock, 0, __ATOMIC_RELEASE) == 2)
-		futex(lock, FUTEX_WAKE, 1);
+		futex(lock, FUTEX_WAKE, 1, NULL);
 }
 
 static void go_outside(struct bt_cpu *c)
@@ -108,6 +110,15 @@ void bt_park(struct bt_cpu *c)
 	go_inside(c);
 }
 
+void bt_sleep(struct bt_cpu *c, _Atomic u32 *word, u32 val, u32 ns)
+{
+	const struct timespec limit = {.tv_nsec = ns};
+
+	go_outside(c);
+	futex(word, FUTEX_WAIT, val, &limit);
+	go_inside(c);
+}
+
 static void wait_outside(struct bt_cpu *other)
 {
 	while (other->running) {
@@ -135,6 +146,7 @@ void bt_exclusive_begin(struct bt_vm *bvm, struct bt_cpu *c)
 	}
 	bvm->exclusive_owner = c;
 	bvm->exclusive_depth = 1;
+	bvm->stat_exclusive++;
 }
 
 void bt_exclusive_end(struct bt_vm *bvm, struct bt_cpu *c)
