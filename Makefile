@@ -27,7 +27,7 @@ NINJA  := ninja -v -C
 endif
 
 .DEFAULT_GOAL := all
-.PHONY: all run test soak guest format check install clean help \
+.PHONY: all run test soak lab guest format check install clean help \
 	setup setup-test
 
 all: $(BUILD)/build.ninja
@@ -46,6 +46,8 @@ setup:
 
 setup-test:
 	$(Q)tools/setup build guest test
+	$(Q)tools/setup lab || echo "the lab's tests will be skipped" >&2
+	$(Q)tools/fetch-guest modules || echo "the lab's tests will be skipped" >&2
 
 # The default guest: Debian's cloud kernel, our init, busybox.
 guest: all
@@ -69,6 +71,11 @@ soak: setup-test
 	$(Q)tools/fetch-guest generic memtest
 	$(Q)tools/run-tests --build $(BUILD) --soak --log soak.log
 
+# Tests with real KVM and devices, in an outer host that QEMU emulates.
+lab: setup-test
+	$(Q)$(MAKE) --no-print-directory guest
+	$(Q)tools/run-tests --build $(BUILD) --only lab
+
 check:
 	$(Q)tools/run-tests --build $(BUILD) --only tools
 
@@ -90,6 +97,7 @@ help:
 	@echo "               a terminal, else CMD='$(CMD)'"
 	@echo 'make test      all tests, one summary line'
 	@echo 'make soak      all tests, longer; writes soak.log'
+	@echo "make lab       the lab's tests only: KVM in an emulated host"
 	@echo 'make guest     fetch and build the default guest'
 	@echo 'make check     layer, size and style rules only'
 	@echo 'make format    clang-format over the tree'

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's tests: the scripts of this folder, and the self-checking guests
+on KVM. What a script's head may say is in docs/lab.md.
+"""
+import dataclasses
+import os
+import re
+import shlex
+from pathlib import Path
+
+import outer
+
+HERE = Path(__file__).resolve().parent
+SKIP = 77
+HEADER = re.compile(r"^# (timeout|modules|programs|qemu|append|mem|cpus|"
+                    r"disk): *(.*?) *$", re.M)
+# How much slower a guest's 20 seconds may go by in there.
+GUEST_FACTOR = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """Of the outer host. Tests with the same share a boot."""
+    qemu: str = ""
+    append: str = ""
+    mem: int = 1500
+    cpus: int = 2
+    disks: tuple = ()
+
+
+class Case:
+    def __init__(self, name, script, limit=60):
+        self.name = name
+        self.script = script
+        self.limit = limit
+        self.modules = []
+        self.programs = []
+        self.needs = Needs()
+
+    def judge(self, status, output):
+        """(result, what is wrong)"""
+        if status == "0":
+            return "passed", None
+        if status == str(SKIP):
+            return "skipped", None
+        if status == "late":
+            return "failed", f"no end after {self.limit} s"
+        if status == "modules":
+            return "failed", "a module could not be loaded"
+        return "failed", f"exit status {status}"
+
+
+def script_case(path):
+    text = path.read_text()
+    case = Case(path.stem, text)
+    needs = {"disks": []}
+    for key, value in HEADER.findall(text[:2000]):
+        if key == "timeout":
+            case.limit = int(value)
+        elif key in ("modules", "programs"):
+            getattr(case, key).extend(value.replace(",", " ").split())
+        elif key == "disk":
+            disk, size = value.split()
+            needs["disks"].append((disk, size))
+        elif key in ("mem", "cpus"):
+            needs[key] = int(value)
+        else:
+            needs[key] = f"{needs.get(key, '')} {value}".strip()
+    needs["disks"] = tuple(needs["disks"])
+    case.needs = Needs(**needs)
+    return case
+
+
+class GuestCase(Case):
+    """A run of tests/guest/run, which says what its outcome means."""
+
+    def __init__(self, guests, run):
+        command = shlex.join(["$VIREO", *run.arguments(Path("/lab/guests"))])
+        command = command.replace("'$VIREO'", '"$VIREO"', 1)
+        super().__init__(f"guest/{run.name}", f"#!/bin/sh\nexec {command}\n",
+                         run.timeout * GUEST_FACTOR)
+        self.guests, self.run = guests, run
+
+    def judge(self, status, output):
+        if not status.isdigit():
+            return super().judge(status, output)
+        wrong = self.guests.verdict(self.run, int(status), output)
+        return ("failed", wrong) if wrong else ("passed", None)
+
+
+def guest_cases():
+    guests = outer.load_script(outer.ROOT / "tests/guest/run")
+    for run in guests.load(["kvm"]):
+        yield GuestCase(guests, run)
+
+
+def all_cases():
+    for path in sorted(HERE.glob("*.sh")):
+        if os.access(path, os.X_OK):
+            yield script_case(path)
+
+
+def groups(cases):
+    """Lists of cases with the same needs, in the order of the first of each."""
+    found = {}
+    for case in cases:
+        found.setdefault(case.needs, []).append(case)
+    return list(found.values())
