@@ -16,22 +16,27 @@
 #define POLICY_VERSION 1
 #define POLICY_MAX_VCPUS 254 /* 8-bit APIC IDs, 0xff is broadcast */
 
-/* Name what is missing, as many as fit the sentence. */
-static int refuse_model(const char *model, u64 missing, struct err *err)
+/* As many as fit the sentence. */
+void cpu_feature_names(u64 features, char *names, size_t size)
 {
-	char names[200];
 	size_t len = 0;
 
 	names[0] = 0;
-	for (unsigned i = 0; i < FEAT_COUNT && len < sizeof(names) - 32; i++) {
-		if (!(missing & BIT(i)))
-			continue;
-		len += (size_t)snprintf(names + len, sizeof(names) - len, " %s",
-					cpu_feature_bits[i].name);
-	}
+	for (unsigned i = 0; i < FEAT_COUNT && len + 32 < size; i++)
+		if (features & BIT(i))
+			len += (size_t)snprintf(names + len, size - len, " %s",
+						cpu_feature_bits[i].name);
+}
+
+static int refuse_model(const char *model, const struct cpu_offer *offer,
+			u64 missing, struct err *err)
+{
+	char names[200];
+
+	cpu_feature_names(missing, names, sizeof(names));
 	return err_set(err, -ENOTSUP,
-		       "CPU model '%s' needs what this host's CPU lacks:%s",
-		       model, names);
+		       "CPU model '%s' needs what this host's %s lacks:%s",
+		       model, offer ? offer->name : "CPU", names);
 }
 
 /*
@@ -68,38 +73,77 @@ static void set_xsave(struct cpu_policy *policy)
 	policy->xsave_size += 256;
 }
 
-int cpu_policy_build(struct cpu_policy *policy,
-		     const struct cpu_request *request,
-		     const struct cpu_host *host, struct err *err)
+/* What runs guests has these features: its own, or the host's and its own. */
+static u64 host_offers(const struct cpu_host *host)
 {
-	const u64 has = cpu_host_features(host) | cpu_engine_features;
-	const char *model = request->model;
+	u64 has = cpu_host_features(host);
+
+	return host->offer ? has : has | cpu_engine_features;
+}
+
+/* The model's name and features, the first into policy. 0: an error. */
+static int choose_model(struct cpu_policy *policy, const char *model,
+			const struct cpu_host *host, struct err *err)
+{
+	const u64 has = host_offers(host);
 	u64 features;
 
-	memset(policy, 0, sizeof(*policy));
-	if (!model)
+	if (!model) {
 		model = cpu_model_features("v3") & ~has ? "v2" : "v3";
-	features = cpu_model_features(model);
+		features = cpu_model_features(model);
+		if (host->offer && features & ~has) {
+			model = "partial";
+			features &= has;
+		}
+	} else {
+		features = cpu_model_features(model);
+	}
 	if (!features)
 		return err_set(err, -EINVAL,
 			       "no CPU model '%s' (there are v2, v3, host)",
 			       model);
 	if (features & ~has)
-		return refuse_model(model, features & ~has, err);
+		return refuse_model(model, host->offer, features & ~has, err);
+	if (!strcmp(model, "host"))
+		features |= has & cpu_optional_features;
+	snprintf(policy->model, sizeof(policy->model), "%s", model);
+	policy->features = features;
+	return 0;
+}
+
+static void choose_security(struct cpu_policy *policy,
+			    const struct cpu_host *host)
+{
+	const u64 announced =
+		BIT(FEAT_ARCH_CAP) | BIT(FEAT_SPEC_CTRL) | BIT(FEAT_AUTOIBRS);
+
+	if (host->offer) {
+		policy->mitigations = true;
+		policy->features |= cpu_host_features(host) & announced;
+		policy->arch_capabilities = host->offer->arch_capabilities;
+	} else if (!policy->mitigations) {
+		tell_not_affected(policy, cpu_host_vendor(host));
+	}
+}
+
+int cpu_policy_build(struct cpu_policy *policy,
+		     const struct cpu_request *request,
+		     const struct cpu_host *host, struct err *err)
+{
+	int ret;
+
+	memset(policy, 0, sizeof(*policy));
+	ret = choose_model(policy, request->model, host, err);
+	if (ret)
+		return ret;
 	if (!request->vcpus || request->vcpus > POLICY_MAX_VCPUS)
 		return err_set(err, -EINVAL, "%u CPUs, not 1 to %u",
 			       request->vcpus, POLICY_MAX_VCPUS);
-	if (!strcmp(model, "host"))
-		features |= has & cpu_optional_features;
-
-	snprintf(policy->model, sizeof(policy->model), "%s", model);
 	policy->version = POLICY_VERSION;
 	policy->mitigations = request->mitigations;
 	policy->max_vcpus = request->vcpus;
 	policy->tsc_khz = request->tsc_khz;
-	policy->features = features;
-	if (!request->mitigations)
-		tell_not_affected(policy, cpu_host_vendor(host));
+	choose_security(policy, host);
 	set_xsave(policy);
 	cpu_policy_leaves(policy, host);
 	return 0;
@@ -110,8 +154,23 @@ int cpu_policy_init(struct cpu_policy *policy,
 {
 	struct cpu_host host;
 
-	cpu_host_native(&host);
+	if (request->offer)
+		cpu_host_offered(&host, request->offer);
+	else
+		cpu_host_native(&host);
 	return cpu_policy_build(policy, request, &host, err);
+}
+
+u64 cpu_policy_missing(const struct cpu_policy *policy,
+		       const struct cpu_offer *offer)
+{
+	/* How a guest is told of speculation is no ability. */
+	const u64 told =
+		BIT(FEAT_ARCH_CAP) | BIT(FEAT_SPEC_CTRL) | BIT(FEAT_AUTOIBRS);
+	struct cpu_host host;
+
+	cpu_host_offered(&host, offer);
+	return policy->features & ~cpu_host_features(&host) & ~told;
 }
 
 static const struct cpuid_leaf *find_leaf(const struct cpu_policy *policy,

@@ -106,8 +106,26 @@ static inline bool cpu_has(const struct cpu_policy *policy, unsigned feature)
 	return policy->features & BIT(feature);
 }
 
+/*
+ * What an engine lets guests have that runs them on the CPU itself: its table
+ * in place of the host's CPUID. Security bits are then the table's, all of
+ * them, whatever `mitigations` says: the guest runs on the real thing.
+ */
+#define CPU_OFFER_LEAVES 256
+struct cpu_offer {
+	const char *name; /* of the engine, for messages */
+	u64 extra;	  /* BIT(enum cpu_feature) beside the leaves' bits */
+	u64 arch_capabilities;
+	unsigned count;
+	struct cpuid_leaf leaves[CPU_OFFER_LEAVES];
+};
+
 struct cpu_request {
-	const char *model; /* "v2", "v3", "host"; NULL: the better of v2, v3 */
+	/* "v2", "v3", "host"; NULL: the better of v2 and v3. An engine's offer
+	 * may lack a little of v2; the model is then "partial", what there is
+	 * of it. */
+	const char *model;
+	const struct cpu_offer *offer; /* NULL: the software engine */
 	bool mitigations;
 	unsigned vcpus;
 	u64 tsc_khz;
@@ -119,6 +137,13 @@ struct cpu_request {
  */
 int cpu_policy_init(struct cpu_policy *policy,
 		    const struct cpu_request *request, struct err *err);
+
+/* What of a policy's features an offer lacks. */
+u64 cpu_policy_missing(const struct cpu_policy *policy,
+		       const struct cpu_offer *offer);
+
+/* "partial" aside, names of features, each with a blank before it. */
+void cpu_feature_names(u64 features, char *names, size_t size);
 
 /* As Linux's /proc/cpuinfo spells it. */
 const char *cpu_feature_name(unsigned feature);

@@ -132,8 +132,7 @@ void cpu_host_native(struct cpu_host *host)
 	struct cpuid_result one;
 	u32 lo, hi;
 
-	host->cpuid = native_cpuid;
-	host->xcr0 = 0;
+	*host = (struct cpu_host){.cpuid = native_cpuid};
 	native_cpuid(1, 0, &one);
 	if (!(one.ecx & osxsave))
 		return;
@@ -141,11 +140,49 @@ void cpu_host_native(struct cpu_host *host)
 	host->xcr0 = (u64)hi << 32 | lo;
 }
 
+static const struct cpuid_leaf *offer_find(const struct cpu_offer *offer,
+					   u32 leaf, u32 subleaf)
+{
+	for (unsigned i = 0; i < offer->count; i++) {
+		const struct cpuid_leaf *entry = &offer->leaves[i];
+
+		if (entry->leaf == leaf &&
+		    (!entry->indexed || entry->subleaf == subleaf))
+			return entry;
+	}
+	return NULL;
+}
+
+void cpu_host_cpuid(const struct cpu_host *host, u32 leaf, u32 subleaf,
+		    struct cpuid_result *out)
+{
+	const struct cpuid_leaf *entry;
+
+	if (!host->offer) {
+		host->cpuid(leaf, subleaf, out);
+		return;
+	}
+	memset(out, 0, sizeof(*out));
+	entry = offer_find(host->offer, leaf, subleaf);
+	if (entry)
+		*out = (struct cpuid_result){entry->eax, entry->ebx, entry->ecx,
+					     entry->edx};
+}
+
+void cpu_host_offered(struct cpu_host *host, const struct cpu_offer *offer)
+{
+	const struct cpuid_leaf *state = offer_find(offer, 0xd, 0);
+
+	*host = (struct cpu_host){.offer = offer};
+	if (state)
+		host->xcr0 = (u64)state->edx << 32 | state->eax;
+}
+
 static bool leaf_exists(const struct cpu_host *host, u32 leaf)
 {
 	struct cpuid_result max;
 
-	host->cpuid(leaf & 0x80000000u, 0, &max);
+	cpu_host_cpuid(host, leaf & 0x80000000u, 0, &max);
 	return leaf <= max.eax;
 }
 
@@ -164,7 +201,7 @@ u64 cpu_host_features(const struct cpu_host *host)
 
 		if (!bit->leaf || !leaf_exists(host, bit->leaf))
 			continue;
-		host->cpuid(bit->leaf, bit->subleaf, &result);
+		cpu_host_cpuid(host, bit->leaf, bit->subleaf, &result);
 		if (cpuid_get_reg(&result, bit->reg) >> bit->bit & 1)
 			features |= BIT(i);
 	}
@@ -173,5 +210,7 @@ u64 cpu_host_features(const struct cpu_host *host)
 		features &= ~xsave;
 	if ((host->xcr0 & ymm_state) != ymm_state)
 		features &= ~ymm;
+	if (host->offer)
+		features |= host->offer->extra;
 	return features;
 }

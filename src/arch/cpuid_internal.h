@@ -22,11 +22,17 @@ extern const struct cpu_feature_bit cpu_feature_bits[FEAT_COUNT];
 
 struct cpu_host {
 	void (*cpuid)(u32 leaf, u32 subleaf, struct cpuid_result *out);
+	const struct cpu_offer *offer; /* not NULL: in place of cpuid() */
 	u64 xcr0; /* 0 where the host kernel uses no XSAVE */
 };
 
+void cpu_host_cpuid(const struct cpu_host *host, u32 leaf, u32 subleaf,
+		    struct cpuid_result *out);
+
 /* This process's CPU. */
 void cpu_host_native(struct cpu_host *host);
+/* What an engine makes of it for its guests. */
+void cpu_host_offered(struct cpu_host *host, const struct cpu_offer *offer);
 /* What programs may execute on it: BIT(enum cpu_feature). */
 u64 cpu_host_features(const struct cpu_host *host);
 

@@ -50,6 +50,13 @@ enum {
 #define EXT21_ECX_TSA_SQ_NO (1u << 1)
 #define EXT21_ECX_TSA_L1_NO (1u << 2)
 
+/* What a guest must know to defend itself, or need not to ([1] table 3-8, [2]
+ * E.4.7, E.4.17); copied from an engine's offer. */
+#define LEAF7_EDX_SECURITY 0xbc000400u
+#define EXT8_EBX_SECURITY 0x750fd000u
+#define EXT21_EAX_SECURITY 0x78000164u
+#define EXT21_ECX_SECURITY 0x00000006u
+
 /* [3], features */
 #define KVM_BASE 0x40000000u
 #define KVM_TIMING 0x40000010u
@@ -110,7 +117,7 @@ enum cpu_vendor cpu_host_vendor(const struct cpu_host *host)
 	struct cpuid_result zero;
 	char name[12];
 
-	host->cpuid(0, 0, &zero);
+	cpu_host_cpuid(host, 0, 0, &zero);
 	memcpy(name, &zero.ebx, 4);
 	memcpy(name + 4, &zero.edx, 4);
 	memcpy(name + 8, &zero.ecx, 4);
@@ -126,8 +133,8 @@ static void add_identity(struct cpu_policy *policy, const struct cpu_host *host)
 	struct cpuid_result zero, one;
 	struct cpuid_leaf *entry;
 
-	host->cpuid(0, 0, &zero);
-	host->cpuid(1, 0, &one);
+	cpu_host_cpuid(host, 0, 0, &zero);
+	cpu_host_cpuid(host, 1, 0, &one);
 	entry = leaf_add(policy, 0);
 	entry->eax = MAX_BASIC;
 	entry->ebx = zero.ebx;
@@ -249,9 +256,10 @@ static void add_frequency(struct cpu_policy *policy)
 }
 
 /* [3]; the timing leaf is VMware's, which other monitors adopted. */
-static void add_paravirt(struct cpu_policy *policy)
+static void add_paravirt(struct cpu_policy *policy, const struct cpu_host *host)
 {
 	struct cpuid_leaf *entry = leaf_add(policy, KVM_BASE);
+	struct cpuid_result offered;
 
 	entry->eax = KVM_TIMING;
 	memcpy(&entry->ebx, "KVMK", 4);
@@ -262,6 +270,10 @@ static void add_paravirt(struct cpu_policy *policy)
 	entry->eax = KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_NOP_IO_DELAY |
 		     KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_PV_EOI |
 		     KVM_FEATURE_CLOCKSOURCE_STABLE;
+	if (host->offer) {
+		cpu_host_cpuid(host, KVM_BASE + 1, 0, &offered);
+		entry->eax &= offered.eax;
+	}
 
 	entry = leaf_add(policy, KVM_TIMING);
 	entry->eax = (u32)policy->tsc_khz;
@@ -272,13 +284,13 @@ static void add_brand(struct cpu_policy *policy, const struct cpu_host *host)
 {
 	struct cpuid_result max, part;
 
-	host->cpuid(0x80000000u, 0, &max);
+	cpu_host_cpuid(host, 0x80000000u, 0, &max);
 	for (u32 leaf = 0x80000002u; leaf <= 0x80000004u; leaf++) {
 		struct cpuid_leaf *entry = leaf_add(policy, leaf);
 
 		if (leaf > max.eax)
 			continue;
-		host->cpuid(leaf, 0, &part);
+		cpu_host_cpuid(host, leaf, 0, &part);
 		entry->eax = part.eax;
 		entry->ebx = part.ebx;
 		entry->ecx = part.ecx;
@@ -291,9 +303,9 @@ static u8 host_phys_bits(const struct cpu_host *host)
 	struct cpuid_result max, sizes;
 	u8 bits = 36; /* [1]: where leaf 0x80000008 is missing */
 
-	host->cpuid(0x80000000u, 0, &max);
+	cpu_host_cpuid(host, 0x80000000u, 0, &max);
 	if (max.eax >= 0x80000008u) {
-		host->cpuid(0x80000008u, 0, &sizes);
+		cpu_host_cpuid(host, 0x80000008u, 0, &sizes);
 		bits = sizes.eax & 0xff;
 	}
 	return (u8)min_u64(bits, MAX_PHYS_BITS);
@@ -314,7 +326,7 @@ static void add_extended(struct cpu_policy *policy, const struct cpu_host *host,
 	entry = leaf_add(policy, 0x80000001u);
 	entry->edx = EXT1_EDX_LM;
 	if (amd) {
-		host->cpuid(0x80000001u, 0, &one);
+		cpu_host_cpuid(host, 0x80000001u, 0, &one);
 		entry->eax = one.eax;
 		entry->ecx = EXT1_ECX_EXTAPIC | EXT1_ECX_TOPOEXT;
 		if (policy->max_vcpus > 1)
@@ -369,10 +381,10 @@ static void add_amd_security(struct cpu_policy *policy,
 	struct cpuid_leaf *entry;
 
 	if (policy->mitigations) {
-		host->cpuid(0x80000000u, 0, &max);
-		host->cpuid(0x80000008u, 0, &result);
+		cpu_host_cpuid(host, 0x80000000u, 0, &max);
+		cpu_host_cpuid(host, 0x80000008u, 0, &result);
 		ext8 &= max.eax >= 0x80000008u ? result.ebx : 0;
-		host->cpuid(0x80000021u, 0, &result);
+		cpu_host_cpuid(host, 0x80000021u, 0, &result);
 		srso &= max.eax >= 0x80000021u ? result.eax : 0;
 		tsa &= max.eax >= 0x80000021u ? result.ecx : 0;
 	}
@@ -398,6 +410,29 @@ static void set_feature_bit(struct cpu_policy *policy,
 	}
 }
 
+static void add_offered_security(struct cpu_policy *policy,
+				 const struct cpu_host *host)
+{
+	for (unsigned i = 0; i < policy->count; i++) {
+		struct cpuid_leaf *entry = &policy->leaves[i];
+		struct cpuid_result offered;
+
+		cpu_host_cpuid(host, entry->leaf, entry->subleaf, &offered);
+		switch (entry->leaf) {
+		case 7:
+			entry->edx |= offered.edx & LEAF7_EDX_SECURITY;
+			break;
+		case 0x80000008u:
+			entry->ebx |= offered.ebx & EXT8_EBX_SECURITY;
+			break;
+		case 0x80000021u:
+			entry->eax = offered.eax & EXT21_EAX_SECURITY;
+			entry->ecx = offered.ecx & EXT21_ECX_SECURITY;
+			break;
+		}
+	}
+}
+
 void cpu_policy_leaves(struct cpu_policy *policy, const struct cpu_host *host)
 {
 	const bool amd = cpu_host_vendor(host) == CPU_AMD;
@@ -412,7 +447,7 @@ void cpu_policy_leaves(struct cpu_policy *policy, const struct cpu_host *host)
 	add_topology(policy);
 	add_xsave(policy);
 	add_frequency(policy);
-	add_paravirt(policy);
+	add_paravirt(policy, host);
 	add_extended(policy, host, amd);
 	add_legacy_caches(policy, amd);
 	if (amd) {
@@ -420,6 +455,8 @@ void cpu_policy_leaves(struct cpu_policy *policy, const struct cpu_host *host)
 		leaf_add(policy, 0x8000001eu);
 		add_amd_security(policy, host);
 	}
+	if (host->offer)
+		add_offered_security(policy, host);
 	for (unsigned i = 0; i < FEAT_COUNT; i++)
 		if (cpu_has(policy, i) && cpu_feature_bits[i].leaf)
 			set_feature_bit(policy, &cpu_feature_bits[i]);

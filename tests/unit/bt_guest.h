@@ -89,7 +89,8 @@ static inline struct guest *guest_create_cpus(unsigned cpus)
 		.cpus = cpus,
 		.clock = clock,
 	};
-	const struct cpu_request request = {"v2", false, cpus, 1000000};
+	const struct cpu_request request = {
+		.model = "v2", .vcpus = cpus, .tsc_khz = 1000000};
 	const u8 hlt = 0xf4;
 	struct err err = {0};
 

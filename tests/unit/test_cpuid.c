@@ -66,15 +66,18 @@ static void no_popcnt(u32 leaf, u32 subleaf, struct cpuid_result *out)
 		out->ecx &= ~(1u << 23);
 }
 
-static const struct cpu_host intel = {full_intel, 7};
-static const struct cpu_host amd = {full_amd, 7};
-static const struct cpu_host old = {old_intel, 0};
-static const struct cpu_host older = {no_popcnt, 0};
+static const struct cpu_host intel = {.cpuid = full_intel, .xcr0 = 7};
+static const struct cpu_host amd = {.cpuid = full_amd, .xcr0 = 7};
+static const struct cpu_host old = {.cpuid = old_intel, .xcr0 = 0};
+static const struct cpu_host older = {.cpuid = no_popcnt, .xcr0 = 0};
 
 static struct cpu_policy *build(const struct cpu_host *host, const char *model,
 				bool mitigations, unsigned vcpus)
 {
-	const struct cpu_request request = {model, mitigations, vcpus, 2596120};
+	const struct cpu_request request = {.model = model,
+					    .mitigations = mitigations,
+					    .vcpus = vcpus,
+					    .tsc_khz = 2596120};
 	static struct cpu_policy policy;
 	struct err err = {0};
 
@@ -208,7 +211,8 @@ static void test_models(void **unused)
 static void refused(const struct cpu_host *host, const char *model,
 		    unsigned vcpus, int code, const char *word)
 {
-	const struct cpu_request request = {model, false, vcpus, 2000000};
+	const struct cpu_request request = {
+		.model = model, .vcpus = vcpus, .tsc_khz = 2000000};
 	struct cpu_policy policy;
 	struct err err = {0};
 
@@ -232,8 +236,8 @@ static void test_refusals(void **unused)
 /* AVX that the host's kernel has not switched on cannot be used. */
 static void test_avx_needs_xcr0(void **unused)
 {
-	const struct cpu_host sse_only = {full_intel, 3};
-	const struct cpu_host no_xsave = {full_intel, 0};
+	const struct cpu_host sse_only = {.cpuid = full_intel, .xcr0 = 3};
+	const struct cpu_host no_xsave = {.cpuid = full_intel, .xcr0 = 0};
 
 	refused(&sse_only, "v3", 1, -ENOTSUP, "avx");
 	refused(&no_xsave, "v3", 1, -ENOTSUP, "xsave");
@@ -323,7 +327,8 @@ static void test_caches_agree(void **unused)
 static void test_frequency(void **unused)
 {
 	for (u64 khz = 800000; khz < 6000000; khz += 12347) {
-		const struct cpu_request request = {"v2", false, 1, khz};
+		const struct cpu_request request = {
+			.model = "v2", .vcpus = 1, .tsc_khz = khz};
 		struct cpu_policy policy;
 		struct cpuid_result r;
 		u64 crystal_khz, product, got;
@@ -355,7 +360,7 @@ static void test_paravirt(void **unused)
 /* The host under the test can carry at least one model. */
 static void test_this_host(void **unused)
 {
-	const struct cpu_request request = {NULL, false, 2, 2000000};
+	const struct cpu_request request = {.vcpus = 2, .tsc_khz = 2000000};
 	struct cpu_policy policy;
 	struct err err = {0};
 
