@@ -116,7 +116,9 @@ struct x86_state {
 	/* An exception raised but not yet delivered. */
 	u8 exc_pending, exc_vector, exc_has_error;
 	u32 exc_error;
-	u32 reserved;
+	/* An interrupt that the chips regard as taken, likewise. */
+	u8 intr_pending, intr_vector;
+	u8 reserved[2];
 
 	u8 xsave[X86_XSAVE_AREA] __attribute__((aligned(64)));
 };

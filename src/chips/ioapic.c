@@ -267,7 +267,7 @@ static int ioapic_create(struct device *dev, struct err *err)
 	ret = bus_add(&dev->vm->bus, &region, err);
 	if (ret)
 		return ret;
-	router->ioapic = (struct irq_sink){dev, ioapic_set};
+	router->ioapic = (struct irq_sink){dev, ioapic_set, &ioapic->regs};
 	router->eoi = ioapic_eoi;
 	return 0;
 }

@@ -425,7 +425,7 @@ static int pic_create(struct device *dev, struct err *err)
 		if (ret)
 			return ret;
 	}
-	router->pic = (struct irq_sink){dev, pic_set};
+	router->pic = (struct irq_sink){dev, pic_set, &pic_of(dev)->regs};
 	router->extint_pending = pic_extint_pending;
 	router->extint_ack = pic_extint_ack;
 	return 0;

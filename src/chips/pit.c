@@ -108,6 +108,9 @@ static void pit_fire(struct timer *timer, u64 now_ns)
 	struct pit *pit = container_of(timer, struct pit, timer);
 	u64 tick = pit_tick(now_ns);
 
+	/* Armed before the engine took the chips over. */
+	if (irq_is_engines(&pit->dev.vm->irq))
+		return;
 	pit_catch_up(pit, tick);
 	pit_settle(pit, tick);
 }
@@ -252,6 +255,7 @@ static int pit_create(struct device *dev, struct err *err)
 	int ret;
 
 	pit->line = irq_line(&dev->vm->irq, PIT_IRQ);
+	dev->vm->irq.pit = (struct irq_sink){dev, NULL, &pit->regs};
 	timer_init(&pit->timer, &dev->vm->timers, dev, pit_fire);
 	ret = bus_add(&dev->vm->bus, &region, err);
 	if (ret)
@@ -266,6 +270,8 @@ static int pit_create(struct device *dev, struct err *err)
 
 static void pit_destroy(struct device *dev)
 {
+	if (dev->vm->irq.pit.dev == dev)
+		dev->vm->irq.pit = (struct irq_sink){0};
 	timer_fini(&pit_of(dev)->timer);
 }
 

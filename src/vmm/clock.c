@@ -142,7 +142,7 @@ static u64 tsc_khz_measured(void)
 		     (last.ns - first.ns));
 }
 
-void clock_probe(struct clock_source *source)
+void clock_probe_tsc(struct clock_source *source)
 {
 	static const struct {
 		u64 (*khz)(void);
@@ -153,18 +153,22 @@ void clock_probe(struct clock_source *source)
 		{tsc_khz_measured, "measured against CLOCK_MONOTONIC_RAW"},
 	};
 
-	*source = (struct clock_source){
-		.tsc_khz = CLOCK_NOMINAL_KHZ,
-		.how = "nominal: the host's TSC is not invariant",
-	};
-	if (!tsc_is_invariant())
-		return;
 	source->native = true;
 	source->tsc_khz = 0;
 	for (unsigned i = 0; !source->tsc_khz; i++) {
 		source->tsc_khz = ways[i].khz();
 		source->how = ways[i].how;
 	}
+}
+
+void clock_probe(struct clock_source *source)
+{
+	*source = (struct clock_source){
+		.tsc_khz = CLOCK_NOMINAL_KHZ,
+		.how = "nominal: the host's TSC is not invariant",
+	};
+	if (tsc_is_invariant())
+		clock_probe_tsc(source);
 }
 
 /* ------------------------------------------------------------------------- */
@@ -203,6 +207,14 @@ void clock_pause(struct vm_clock *clock)
 		return;
 	clock->paused_tsc = clock_tsc(clock);
 	clock->paused = true;
+}
+
+void clock_advance(struct vm_clock *clock, u64 ns)
+{
+	if (ns <= clock_ns(clock))
+		return;
+	clock->tsc_base = clock->paused_tsc;
+	clock->ns_base = ns;
 }
 
 u64 clock_tsc(const struct vm_clock *clock)

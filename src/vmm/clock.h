@@ -30,6 +30,11 @@ struct clock_source {
  * Ask CPUID, else measure: about 0.3 ms, good to a few parts in a million.
  */
 void clock_probe(struct clock_source *source);
+/*
+ * The same for guests that see the host's TSC whatever it is worth, as on an
+ * engine that runs them on the CPU itself.
+ */
+void clock_probe_tsc(struct clock_source *source);
 
 struct vm_clock {
 	u64 tsc_khz;	 /* of the guest's TSC; equals the host's on bt */
@@ -51,6 +56,13 @@ void clock_read_wall(struct vm_clock *clock);
 /* Go on where clock_pause stopped. */
 void clock_start(struct vm_clock *clock);
 void clock_pause(struct vm_clock *clock);
+
+/*
+ * While paused: guest time is `ns` or later from now on. For an engine whose
+ * guests read a clock that runs by another factor than ours (kvmclock with the
+ * kernel's), so that neither clock ever goes back.
+ */
+void clock_advance(struct vm_clock *clock, u64 ns);
 
 u64 clock_tsc(const struct vm_clock *clock); /* guest TSC now */
 u64 clock_ns(const struct vm_clock *clock);  /* guest ns now */

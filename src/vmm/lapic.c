@@ -12,6 +12,8 @@
  */
 #include "vmm/lapic_internal.h"
 
+#include "arch/x86_state.h"
+
 #include "arch/cpuid.h"
 #include "util/log.h"
 #include "vmm/trace.h"
@@ -654,4 +656,29 @@ bool lapic_msr_write(struct lapic *lapic, u32 msr, u64 val)
 	    !lapic_is_x2apic(lapic))
 		return false;
 	return lapic_x2apic_write(lapic, (msr - MSR_X2APIC_FIRST) << 4, val);
+}
+
+/* ---- vCPU state ---- */
+
+void lapic_to_state(const struct lapic *lapic, struct x86_state *state)
+{
+	state->cr8 = lapic_get_cr8(lapic);
+	state->msr.apic_base = lapic->regs.apic_base;
+	state->tsc_deadline = lapic->regs.tsc_deadline;
+	if (state->tsc_deadline)
+		state->tsc_deadline += state->msr.tsc_adjust;
+}
+
+void lapic_from_state(struct lapic *lapic, const struct x86_state *state)
+{
+	u64 bsp = lapic->regs.apic_base & APIC_BASE_BSP;
+	u64 base = (state->msr.apic_base & ~APIC_BASE_BSP) | bsp;
+
+	if (base != lapic->regs.apic_base)
+		lapic_msr_write(lapic, MSR_APIC_BASE, base);
+	if (state->cr8 != lapic_get_cr8(lapic))
+		lapic_set_cr8(lapic, state->cr8 & 15);
+	if (state->tsc_deadline)
+		lapic_msr_write(lapic, MSR_TSC_DEADLINE,
+				state->tsc_deadline - state->msr.tsc_adjust);
 }

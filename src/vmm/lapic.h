@@ -26,6 +26,7 @@
 
 struct vcpu;
 struct vm;
+struct x86_state;
 
 enum lapic_delivery { /* [1] table 11-3, ICR and LVT bits 10:8 */
 		      LAPIC_FIXED = 0,
@@ -88,6 +89,14 @@ void lapic_loaded(struct lapic *lapic);
  */
 void lapic_virtual_wire(struct lapic *lapic);
 
+/*
+ * The three registers of a LAPIC that are also in the vCPU's state: base
+ * address and mode, CR8, the deadline (there in the vCPU's own TSC). For
+ * engines' get_state and set_state.
+ */
+void lapic_to_state(const struct lapic *lapic, struct x86_state *state);
+void lapic_from_state(struct lapic *lapic, const struct x86_state *state);
+
 /* True where gpa is in this vCPU's register page (xAPIC mode only). */
 static inline bool lapic_mmio_covers(const struct lapic *lapic, gpa_t gpa)
 {
@@ -103,6 +112,13 @@ void lapic_mmio_write(struct lapic *lapic, u32 off, u32 val);
 /* MSRs 0x800..0x8ff, 0x1b and 0x6e0. false: #GP(0). */
 bool lapic_msr_read(struct lapic *lapic, u32 msr, u64 *val);
 bool lapic_msr_write(struct lapic *lapic, u32 msr, u64 val);
+
+/* Bus clocks a count of the timer, as a shift ([1] figure 11-10: bits 3, 1
+ * and 0 are 000: 2, 001: 4, ... 111: 1). */
+static inline unsigned lapic_timer_shift(u32 dcr)
+{
+	return (((dcr & 3) | (dcr >> 1 & 4)) + 1) & 7;
+}
 
 /* CR8 is TPR bits 7:4. */
 u8 lapic_get_cr8(const struct lapic *lapic);

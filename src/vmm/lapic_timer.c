@@ -29,12 +29,6 @@ static struct vm_clock *lapic_clock(const struct lapic *lapic)
 	return &lapic->vcpu->vm->clock;
 }
 
-/* [1] figure 11-10: bits 3, 1 and 0 are 000: 2, 001: 4, ... 111: 1. */
-static unsigned lapic_timer_shift(u32 dcr)
-{
-	return (((dcr & 3) | (dcr >> 1 & 4)) + 1) & 7;
-}
-
 static u64 lapic_timer_period(const struct lapic *lapic)
 {
 	return (u64)lapic->regs.timer_icr

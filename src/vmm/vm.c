@@ -36,6 +36,7 @@ static struct vm *vm_alloc(const struct vm_config *config)
 		return NULL;
 	vm->engine = config->engine;
 	vm->cpu = config->cpu;
+	vm->irqchip = config->irqchip;
 	vm->mem.fd = -1;
 	vm->timers.fd = -1;
 	vm->loop.epoll_fd = -1;
@@ -47,6 +48,7 @@ static struct vm *vm_alloc(const struct vm_config *config)
 	pthread_mutex_init(&vm->stop_lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
 	bus_init(&vm->bus);
+	irq_router_init(&vm->irq, vm);
 	return vm;
 }
 
@@ -119,6 +121,7 @@ void vm_destroy(struct vm *vm)
 	loop_fini(&vm->loop);
 	timer_queue_fini(&vm->timers);
 	bus_fini(&vm->bus);
+	irq_router_fini(&vm->irq);
 	mem_fini(&vm->mem);
 	pthread_cond_destroy(&vm->changed);
 	pthread_mutex_destroy(&vm->stop_lock);
@@ -166,6 +169,17 @@ static int vm_load_vcpus(struct vm *vm, const struct x86_state *bsp,
 	return ret;
 }
 
+/* The engine's own clock and chips go on too; false: the VM is dead. */
+static bool vm_resume_engine(struct vm *vm)
+{
+	struct err err = {0};
+
+	if (!vm->engine->resume || !vm->engine->resume(vm, &err))
+		return true;
+	vm_stop(vm, VM_STOP_HOST, 0, "%s", err.msg);
+	return false;
+}
+
 /* vm->lock is held. Wall time first, which devices ask for as they resume,
  * then the clock, then the guest. */
 static bool vm_go(struct vm *vm, enum vm_state from)
@@ -175,7 +189,7 @@ static bool vm_go(struct vm *vm, enum vm_state from)
 		device_resume_all(vm);
 	clock_start(&vm->clock);
 	timer_queue_sync(&vm->timers);
-	if (!vm_move(vm, from, VM_RUNNING))
+	if (!vm_resume_engine(vm) || !vm_move(vm, from, VM_RUNNING))
 		return false;
 	pthread_cond_broadcast(&vm->changed);
 	return true;
@@ -224,11 +238,12 @@ void vm_stop(struct vm *vm, enum vm_stop_reason reason, int code,
 		vsnprintf(vm->stop_message, sizeof(vm->stop_message), fmt, ap);
 		va_end(ap);
 	}
-	pthread_mutex_unlock(&vm->stop_lock);
 	atomic_store(&vm->state, VM_DEAD);
-	/* A guest does not get past the instruction that switched it off. */
+	/* A guest does not get past the instruction that switched it off. The
+	 * lock keeps the engine where it is meanwhile (handover.c). */
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		vcpu_post(vm->vcpus[i], VCPU_EV_KICK);
+	pthread_mutex_unlock(&vm->stop_lock);
 	loop_stop(&vm->loop);
 }
 
@@ -254,6 +269,9 @@ static bool vm_all_parked(const struct vm *vm)
 /* vm->lock is held. */
 static int vm_pause_locked(struct vm *vm)
 {
+	struct err err = {0};
+	int ret;
+
 	if (!vm_move(vm, VM_RUNNING, VM_PAUSING))
 		return atomic_load(&vm->state) == VM_PAUSED ? 0 : -EINVAL;
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
@@ -262,6 +280,11 @@ static int vm_pause_locked(struct vm *vm)
 		pthread_cond_wait(&vm->changed, &vm->lock);
 	clock_pause(&vm->clock);
 	timer_queue_sync(&vm->timers);
+	ret = vm->engine->pause ? vm->engine->pause(vm, &err) : 0;
+	if (ret) {
+		vm_stop(vm, VM_STOP_HOST, 0, "%s", err.msg);
+		return ret;
+	}
 	device_quiesce_all(vm);
 	bus_reclaim(&vm->bus);
 	return vm_move(vm, VM_PAUSING, VM_PAUSED) ? 0 : -ECANCELED;

@@ -47,8 +47,15 @@ enum vm_stop_reason {
 	VM_STOP_REQUEST, /* the user asked: signal, Ctrl-A x */
 };
 
+enum vm_irqchip {
+	VM_IRQCHIP_PC,	 /* a LAPIC a vCPU; 8259, IOAPIC, 8254 if the board
+			    adds them */
+	VM_IRQCHIP_NONE, /* no interrupt at all: HLT comes out of the engine */
+};
+
 struct vm_config {
 	const struct engine_ops *engine;
+	enum vm_irqchip irqchip;
 	u64 ram_size; /* bytes */
 	unsigned cpus;
 	const struct cpu_policy *cpu; /* borrowed, outlives the VM */
@@ -73,6 +80,7 @@ struct vm_console {
 struct vm {
 	const struct engine_ops *engine;
 	void *engine_vm; /* the engine's private half */
+	enum vm_irqchip irqchip;
 	struct guest_mem mem;
 	struct bus bus;
 	struct irq_router irq;
@@ -88,7 +96,7 @@ struct vm {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* of state and of parked vCPUs */
 	_Atomic enum vm_state state;
-	pthread_mutex_t stop_lock;	 /* of the three below, until dead */
+	pthread_mutex_t stop_lock;	 /* of the three below, and of dying */
 	enum vm_stop_reason stop_reason; /* first one wins */
 	int stop_code;
 	char stop_message[256];
@@ -113,3 +121,15 @@ void vm_stop(struct vm *vm, enum vm_stop_reason reason, int code,
  */
 int vm_pause(struct vm *vm);
 int vm_resume(struct vm *vm);
+
+/*
+ * Move the VM to another engine: pause it, carry every vCPU over, go on as
+ * before (running or paused). Guest memory and devices stay as they are; the
+ * interrupt chips' state is in their models while a VM is paused (irq.h).
+ *
+ * On failure the VM goes on with the engine it had, the reason in err:
+ * -ENOTSUP where the other engine lacks what the CPU policy promised, -errno of
+ * a host call. Any thread but a vCPU's, with no device lock held.
+ */
+int vm_hand_over(struct vm *vm, const struct engine_ops *engine,
+		 struct err *err);

@@ -17,10 +17,12 @@ static inline void irq_record_set(void *arg, unsigned gsi, bool level)
 	record->level[gsi] = level;
 }
 
+static const struct irq_engine_ops irq_record_ops = {.set = irq_record_set};
+
 static inline void irq_record_attach(struct irq_record *record,
 				     struct irq_router *router)
 {
 	*record = (struct irq_record){0};
 	router->engine_vm = record;
-	router->engine_set = irq_record_set;
+	router->engine = &irq_record_ops;
 }

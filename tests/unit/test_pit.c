@@ -33,12 +33,14 @@ static void board_set(void *engine_vm, unsigned gsi, bool level)
 	b->level = level;
 }
 
+static const struct irq_engine_ops board_irq = {.set = board_set};
+
 static int setup(void **state)
 {
 	static struct board board;
 
 	board = (struct board){.vm = fixture_vm(1)};
-	board.vm->irq.engine_set = board_set;
+	board.vm->irq.engine = &board_irq;
 	board.vm->irq.engine_vm = &board;
 	fixture_device(board.vm, "pit", NULL);
 	*state = &board;

@@ -102,6 +102,7 @@ struct bt_cpu {
 		bool pending; /* from a saved state; event.c delivers it */
 		u32 error;
 	} exc;
+	int intr_owed;	/* vector acknowledged before a save, -1: none */
 	int delivering; /* vector whose delivery is under way (an interrupt's
 			   plus BT_BENIGN), -1: none */
 

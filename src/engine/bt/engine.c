@@ -158,6 +158,7 @@ static int cpu_init(struct vcpu *vcpu, struct err *err)
 	c->bvm = bt_vm(vcpu->vm);
 	c->policy = vcpu->vm->cpu;
 	c->delivering = -1;
+	c->intr_owed = -1;
 	bt_fpu_reset(c, false);
 	bt_tlb_flush(c);
 	vcpu->engine = c;

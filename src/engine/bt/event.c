@@ -269,6 +269,20 @@ static bool take_saved_exception(struct bt_cpu *c)
 	return true;
 }
 
+/* And an interrupt that was acknowledged before the state was saved. */
+static bool take_saved_interrupt(struct bt_cpu *c)
+{
+	struct bt_event event = {.kind = EVENT_INTERRUPT};
+
+	if (likely(c->intr_owed < 0))
+		return false;
+	event.vector = (u8)c->intr_owed;
+	c->intr_owed = -1;
+	c->mp_state = X86_MP_RUNNABLE;
+	bt_deliver_event(c, &event);
+	return true;
+}
+
 /* Once only: a loop may come back to the address. */
 static void age_shadow(struct bt_cpu *c)
 {
@@ -280,8 +294,8 @@ static void age_shadow(struct bt_cpu *c)
 /* True: something was delivered, look again. */
 static bool deliver_one(struct bt_cpu *c)
 {
-	return take_saved_exception(c) || take_traps(c) || take_nmi(c) ||
-	       take_interrupt(c);
+	return take_saved_exception(c) || take_saved_interrupt(c) ||
+	       take_traps(c) || take_nmi(c) || take_interrupt(c);
 }
 
 static enum bt_next go_on(struct bt_cpu *c)

@@ -157,13 +157,26 @@ static void get_msrs(struct bt_cpu *c, struct x86_msrs *msr)
 	copy(msr, &c->msr, sizeof(*msr));
 	msr->fs_base = c->seg[X86_FS].base;
 	msr->gs_base = c->seg[X86_GS].base;
-	msr->apic_base = c->vcpu->lapic.regs.apic_base;
+}
+
+/* run() returns between instructions, with nothing half delivered; only what
+ * set_events() brought may still be there. */
+static void get_owed(const struct bt_cpu *c, struct x86_state *state)
+{
+	bool exc = c->exc.pending, intr = c->intr_owed >= 0;
+
+	state->exc_pending = exc;
+	state->exc_vector = exc ? c->exc.vector : 0;
+	state->exc_has_error = exc && c->exc.has_error;
+	state->exc_error = exc ? c->exc.error : 0;
+	state->intr_pending = intr;
+	state->intr_vector = intr ? (u8)c->intr_owed : 0;
+	state->reserved[0] = state->reserved[1] = 0;
 }
 
 int bt_get_state(struct vcpu *vcpu, struct x86_state *state)
 {
 	struct bt_cpu *c = vcpu->engine;
-	struct lapic *lapic = &vcpu->lapic;
 
 	bt_pv_eoi_sync(c);
 	copy(state->gpr, c->gpr, sizeof(state->gpr));
@@ -176,15 +189,12 @@ int bt_get_state(struct vcpu *vcpu, struct x86_state *state)
 	state->cr2 = c->cr2;
 	state->cr3 = c->cr3;
 	state->cr4 = c->cr4;
-	state->cr8 = lapic_get_cr8(lapic);
 	state->xcr0 = c->xcr0;
 	copy(state->dr, c->dr, sizeof(state->dr));
 	copy(state->pdpte, c->pdpte, sizeof(state->pdpte));
 	get_msrs(c, &state->msr);
 	state->tsc = clock_tsc(&vcpu->vm->clock) + c->msr.tsc_adjust;
-	state->tsc_deadline = lapic->regs.tsc_deadline;
-	if (state->tsc_deadline)
-		state->tsc_deadline += c->msr.tsc_adjust;
+	lapic_to_state(&vcpu->lapic, state);
 	state->mp_state = c->mp_state;
 	state->shadow_sti = 0;
 	state->shadow_movss = 0;
@@ -194,30 +204,9 @@ int bt_get_state(struct vcpu *vcpu, struct x86_state *state)
 	}
 	state->nmi_masked = c->nmi_masked;
 	state->nmi_pending = c->nmi_pending;
-	/* run() returns between instructions, with nothing half delivered. */
-	state->exc_pending = 0;
-	state->exc_vector = 0;
-	state->exc_has_error = 0;
-	state->exc_error = 0;
-	state->reserved = 0;
+	get_owed(c, state);
 	bt_fpu_get(c, state->xsave);
 	return 0;
-}
-
-/* The LAPIC's own registers are saved apart; these two are in both. */
-static void set_lapic(struct bt_cpu *c, const struct x86_state *state)
-{
-	struct lapic *lapic = &c->vcpu->lapic;
-	u64 bsp = lapic->regs.apic_base & APIC_BASE_BSP;
-	u64 base = (state->msr.apic_base & ~APIC_BASE_BSP) | bsp;
-
-	if (base != lapic->regs.apic_base)
-		lapic_msr_write(lapic, MSR_APIC_BASE, base);
-	if (state->cr8 != lapic_get_cr8(lapic))
-		lapic_set_cr8(lapic, state->cr8 & 15);
-	if (state->tsc_deadline)
-		lapic_msr_write(lapic, MSR_TSC_DEADLINE,
-				state->tsc_deadline - state->msr.tsc_adjust);
 }
 
 static void set_events(struct bt_cpu *c, const struct x86_state *state)
@@ -243,6 +232,7 @@ static void set_events(struct bt_cpu *c, const struct x86_state *state)
 	c->exc.soft = false;
 	c->exc.error = state->exc_error;
 	c->exc.pending = state->exc_pending;
+	c->intr_owed = state->intr_pending ? state->intr_vector : -1;
 }
 
 int bt_set_state(struct vcpu *vcpu, const struct x86_state *state,
@@ -267,7 +257,7 @@ int bt_set_state(struct vcpu *vcpu, const struct x86_state *state,
 	bt_fpu_set(c, state->xsave);
 	bt_set_arith(c, (u32)state->rflags);
 	c->eflags = (u32)state->rflags & ~(u32)(FLAG_ARITH | FLAG_1 | FLAG_VM);
-	set_lapic(c, state);
+	lapic_from_state(&vcpu->lapic, state);
 	set_events(c, state);
 	bt_update_mode(c);
 	bt_tlb_flush(c);
