@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "cli/guest_order.h"
-#include "engine/engine.h"
 #include "vmm/trace.h"
 
 static int check_combination(const struct run_options *o, struct err *err)
@@ -27,16 +26,6 @@ static int check_combination(const struct run_options *o, struct err *err)
 		return err_set(err, -EINVAL, "--trace: no such group in '%s'",
 			       o->trace);
 	return 0;
-}
-
-static int choose_engine(struct run_config *config, struct err *err)
-{
-	if (!strcmp(config->options->engine, "kvm"))
-		return err_set(err, -ENOTSUP,
-			       "--engine: this build has no kvm engine; bt "
-			       "needs no support of the host");
-	config->engine = &engine_bt;
-	return config->engine->probe(err);
 }
 
 static int add_module(struct run_config *config, const char *path,
@@ -163,8 +152,6 @@ int run_config_make(struct run_config *config,
 	config->order = !options->kernel || options->command;
 	config->tty = tty;
 	ret = check_combination(options, err);
-	if (!ret)
-		ret = choose_engine(config, err);
 	if (!ret)
 		ret = load_files(config, err);
 	if (!ret)

@@ -11,8 +11,6 @@
 #include "cli/host_file.h"
 #include "cli/run_options.h"
 
-struct engine_ops;
-
 enum run_ports {
 	RUN_EXIT_PORT = 0x5f4,	/* the default guest's status */
 	RUN_READY_PORT = 0x5f8, /* its console is set */
@@ -20,7 +18,6 @@ enum run_ports {
 
 struct run_config {
 	const struct run_options *options;
-	const struct engine_ops *engine;
 	/* Our init runs in it: it gets an order and answers with a status. */
 	bool order;
 	bool tty; /* the console is a terminal on both sides */

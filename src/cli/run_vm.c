@@ -10,6 +10,7 @@
 #include "board/board.h"
 #include "chips/acpi_pm.h"
 #include "cli/cli.h"
+#include "cli/engine_choice.h"
 #include "cli/guest_ready.h"
 #include "engine/engine.h"
 #include "util/log.h"
@@ -40,23 +41,20 @@ static void on_power_button(void *arg)
 static int create_vm(struct run_vm *run, struct err *err)
 {
 	const struct run_options *o = run->config->options;
-	struct vm_config config = {
-		.engine = run->config->engine,
+	const struct engine_wish wish = {
+		.engine = o->engine,
+		.cpu_model = o->cpu_model,
+		.mitigations = o->mitigations,
 		.ram_size = o->mem,
 		.cpus = (unsigned)o->cpus,
-		.cpu = &run->cpu,
 	};
-	struct cpu_request cpu = {
-		.model = o->cpu_model,
-		.mitigations = o->mitigations,
-		.vcpus = config.cpus,
-	};
-	int ret;
+	char why[ENGINE_WHY] = "";
+	int ret = engine_create_vm(&wish, &run->cpu, &run->vm, why, err);
 
-	clock_probe(&config.clock);
-	cpu.tsc_khz = config.clock.tsc_khz;
-	ret = cpu_policy_init(&run->cpu, &cpu, err);
-	return ret ? ret : vm_create(&config, &run->vm, err);
+	log_msg(LOG_INFO, "engine %s", why);
+	if (!ret)
+		log_msg(LOG_INFO, "CPU model %s", run->cpu.model);
+	return ret;
 }
 
 /*

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which engine, and the VM on it. */
+#include "cli/engine_choice.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/kvm_verdict.h"
+#include "engine/engine.h"
+
+#define say(why, ...) snprintf(why, ENGINE_WHY, __VA_ARGS__)
+
+static int make_policy(const struct engine_ops *engine,
+		       const struct engine_wish *wish,
+		       struct clock_source *clock, struct cpu_policy *policy,
+		       struct err *err)
+{
+	struct cpu_request request = {
+		.model = wish->cpu_model,
+		.mitigations = wish->mitigations,
+		.vcpus = wish->cpus,
+	};
+	struct cpu_offer *offer = NULL;
+	int ret = 0;
+
+	if (engine->clock_source)
+		engine->clock_source(clock);
+	else
+		clock_probe(clock);
+	request.tsc_khz = clock->tsc_khz;
+	if (engine->cpu_offer) {
+		offer = malloc(sizeof(*offer));
+		ret = offer ? engine->cpu_offer(offer, err) : -ENOMEM;
+		request.offer = offer;
+	}
+	if (!ret)
+		ret = cpu_policy_init(policy, &request, err);
+	free(offer);
+	return ret;
+}
+
+static int create_on(const struct engine_ops *engine,
+		     const struct engine_wish *wish, struct cpu_policy *policy,
+		     struct vm **vm, struct err *err)
+{
+	struct vm_config config = {
+		.engine = engine,
+		.ram_size = wish->ram_size,
+		.cpus = wish->cpus,
+		.cpu = policy,
+	};
+	int ret = engine->probe(err);
+
+	if (!ret)
+		ret = make_policy(engine, wish, &config.clock, policy, err);
+	return ret ? ret : vm_create(&config, vm, err);
+}
+
+/* The VM exists on KVM: may it stay there? */
+static bool is_fast(struct vm *vm, char *why)
+{
+	struct engine_speed speed = {0};
+	enum kvm_verdict verdict;
+	struct err err = {0};
+	u64 times;
+
+	if (vm->engine->speed(vm, &speed, &err)) {
+		say(why, "bt: KVM does not work here: %s", err.msg);
+		return false;
+	}
+	verdict = kvm_verdict_of(&speed, &times);
+	kvm_verdict_store(verdict, times);
+	if (verdict == KVM_NATIVE)
+		say(why, "kvm: ring 0 runs at the CPU's own speed");
+	else
+		say(why,
+		    "bt: KVM is there, but its ring 0 is %llu times slower "
+		    "than the CPU: the host's kernel emulates it",
+		    (unsigned long long)times);
+	return verdict == KVM_NATIVE;
+}
+
+/* NULL: not on KVM, and why says why. */
+static struct vm *try_kvm(const struct engine_wish *wish,
+			  struct cpu_policy *policy, char *why)
+{
+	u64 times = 0;
+	enum kvm_verdict verdict = kvm_verdict_load(&times);
+	struct err err = {0};
+	struct vm *vm = NULL;
+
+	if (verdict == KVM_EMULATED) {
+		say(why,
+		    "bt: KVM's ring 0 was measured %llu times slower than the "
+		    "CPU since this host started",
+		    (unsigned long long)times);
+		return NULL;
+	}
+	if (create_on(&engine_kvm, wish, policy, &vm, &err)) {
+		say(why, "bt: %s", err.msg);
+		return NULL;
+	}
+	if (verdict == KVM_NATIVE) {
+		say(why, "kvm: ring 0 was measured at the CPU's own speed "
+			 "since this host started");
+		return vm;
+	}
+	if (is_fast(vm, why))
+		return vm;
+	vm_destroy(vm);
+	return NULL;
+}
+
+int engine_create_vm(const struct engine_wish *wish, struct cpu_policy *policy,
+		     struct vm **vm, char why[ENGINE_WHY], struct err *err)
+{
+	if (!strcmp(wish->engine, "auto")) {
+		*vm = try_kvm(wish, policy, why);
+		if (*vm)
+			return 0;
+	} else {
+		say(why, "%s: asked for", wish->engine);
+	}
+	if (!strcmp(wish->engine, "kvm"))
+		return create_on(&engine_kvm, wish, policy, vm, err);
+	return create_on(&engine_bt, wish, policy, vm, err);
+}
