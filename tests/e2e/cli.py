@@ -122,7 +122,7 @@ def test_arguments(suite):
     suite.status(["run", "--kernel", "/nonexistent"], 125, "/nonexistent")
     suite.status(["run", "--kernel", "/dev/null"], 125, "empty")
     suite.status(["run", "--kernel", "/etc/passwd"], 125, "/etc/passwd")
-    suite.status(["run", "--engine", "kvm", "--", "true"], 125, "kvm")
+    suite.status(["run", "--engine", "frob", "--", "true"], 2, "frob")
     suite.status([*suite.kernel("halt"), "--cpu", "v9"], 125, "v9")
     suite.status(["doctor"], 0)
     suite.status(["doctor", "x"], 2, "no 'x'")
@@ -134,6 +134,17 @@ def test_ends(suite):
     suite.status(suite.kernel("reset"), 0)
     suite.status(suite.kernel("triple"), 121, "triple fault")
     suite.status([*suite.kernel("triple"), "--cpus", "2"], 121, "triple fault")
+
+
+def test_engines(suite):
+    debug_exit = [*suite.kernel("debug-exit"), "--debug-exit", "0xf4"]
+    asked = [*debug_exit, "--engine", "kvm"]
+    if os.access("/dev/kvm", os.R_OK | os.W_OK):
+        suite.status(asked, 33)
+    else:
+        suite.status(asked, 125, "/dev/kvm")
+    # Whatever this host's KVM is like, the guest runs, and we hear why.
+    suite.status([*debug_exit, "--verbose"], 33, "engine ")
 
 
 def test_order(suite):
