@@ -61,7 +61,6 @@ struct bt_cpu {
 	_Atomic u32 attention;	   /* OR of enum bt_attention */
 	u32 seg_check;	    /* bit per segment: limit or rights to be checked */
 	struct bt_tlb *tlb; /* of the current enum bt_mmu, or the empty one */
-	u64 asid[2];	    /* [0] low half, [1] high half of addresses */
 	u64 seg_base[8];    /* as added to offsets; 0 for all but FS, GS in
 			       64-bit code */
 	u64 lin_mask;	    /* ~0 in 64-bit code, else 32 bits */
@@ -116,9 +115,10 @@ struct bt_cpu {
 	_Atomic u32 running; /* executing guest code (sync.c) */
 	u32 seen_epoch;	     /* bt_vm.epoch at the last block boundary */
 
-	/* TLB bookkeeping (tlb.c). */
-	u32 next_asid;
-	u32 jump_gen;	     /* part of a jump entry's context */
+	/* TLB bookkeeping (tlb.c). [0] is the low half, [1] the high half of
+	 * the address space. */
+	u64 fetch[2];	     /* a new number for each flush of fetches */
+	u64 fetched[2][64];  /* pages fetched from since then, a bit by hash */
 	bool high_nonglobal; /* the high half holds entries without G */
 	u64 large_slots[8];  /* PML4 slots with a large page in the TLB */
 	struct {	     /* a read-modify-write's slow case */

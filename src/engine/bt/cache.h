@@ -9,19 +9,36 @@
 #include "engine/bt/insn.h"
 
 /*
- * tag: page address | ASID of its half, 0 when invalid. addend: host address
- * minus guest linear address.
+ * One page. read and write: the page's linear address, if it may be accessed
+ * so without looking further, or bt_tlb_none(). addend: host address minus
+ * linear address. An access of `size` bytes at va hits if
+ *
+ *     (va ^ tag) <= 4096 - size
+ *
+ * which also sees that it stays in the page. Translated code does the same.
  */
 struct bt_tlb_entry {
-	u64 tag;
+	u64 read, write;
 	u64 addend;
+	u64 reserved; /* 32 bytes: an index is shifted, not multiplied */
 };
 #define BT_TLB_ENTRIES 1024
+#define BT_TLB_LOG 256
 
 struct bt_tlb {
-	struct bt_tlb_entry read[BT_TLB_ENTRIES];
-	struct bt_tlb_entry write[BT_TLB_ENTRIES];
+	struct bt_tlb_entry e[BT_TLB_ENTRIES];
+	/* Entries of the low half since the last flush of it; a count beyond
+	 * the log's size means that they are too many to tell. */
+	u32 low_count;
+	u16 low[BT_TLB_LOG];
 };
+
+/* A tag that no address hits which looks at entry `index`. Zero but for the
+ * first entry, so that an empty table is all zeroes. */
+static inline u64 bt_tlb_none(unsigned index)
+{
+	return index ? 0 : 0x1000;
+}
 
 /* Which pages an access may touch; selects the table. */
 enum bt_mmu {
@@ -65,7 +82,7 @@ struct bt_block {
 #define BT_JUMP_ENTRIES 4096
 struct bt_jump {
 	u64 lin;
-	u64 context; /* code size, CPL, ASID of lin's half, jump_gen */
+	u64 context; /* code size, CPL, fetch context of lin's half */
 	struct bt_block *block;
 	u64 reserved;
 };

@@ -21,8 +21,7 @@
 
 static u64 context_of(const struct bt_cpu *c, gva_t lin)
 {
-	return c->asid[lin >> 63] | (u64)c->code << 12 | (u64)c->cpl << 14 |
-	       (u64)c->jump_gen << 16;
+	return c->fetch[lin >> 63] << 8 | (u64)c->code << 2 | c->cpl;
 }
 
 static gva_t linear_ip(const struct bt_cpu *c)

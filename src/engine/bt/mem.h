@@ -67,26 +67,25 @@ void bt_store_sys(struct bt_cpu *c, gva_t va, unsigned size, u64 val);
 u64 bt_phys_load(struct bt_cpu *c, gpa_t pa, unsigned size);
 void bt_phys_store(struct bt_cpu *c, gpa_t pa, unsigned size, u64 val);
 
-static inline void *bt_tlb_hit(struct bt_cpu *c,
-			       const struct bt_tlb_entry *table, gva_t va,
-			       unsigned size)
+static inline void *bt_tlb_hit(struct bt_cpu *c, gva_t va, unsigned size,
+			       bool write)
 {
-	const struct bt_tlb_entry *e = &table[va >> 12 & (BT_TLB_ENTRIES - 1)];
+	const struct bt_tlb_entry *e =
+		&c->tlb->e[va >> 12 & (BT_TLB_ENTRIES - 1)];
 
-	if (likely(e->tag == ((va & ~0xfffull) | c->asid[va >> 63]) &&
-		   (va & 0xfff) <= 4096 - size))
+	if (likely((va ^ (write ? e->write : e->read)) <= 4096 - size))
 		return (void *)(va + e->addend);
 	return NULL;
 }
 
 static inline const void *bt_rptr(struct bt_cpu *c, gva_t va, unsigned size)
 {
-	return bt_tlb_hit(c, c->tlb->read, va, size);
+	return bt_tlb_hit(c, va, size, false);
 }
 
 static inline void *bt_wptr(struct bt_cpu *c, gva_t va, unsigned size)
 {
-	return bt_tlb_hit(c, c->tlb->write, va, size);
+	return bt_tlb_hit(c, va, size, true);
 }
 
 #define BT_DEFINE_ACCESS(bits, type)                                        \

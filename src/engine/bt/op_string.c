@@ -18,8 +18,7 @@ static void *side_host(struct bt_cpu *c, const struct bt_insn *i, struct side s,
 {
 	gva_t va = side_address(c, i, s);
 	unsigned size = (unsigned)(units << i->width);
-	void *p =
-		bt_tlb_hit(c, s.write ? c->tlb->write : c->tlb->read, va, size);
+	void *p = bt_tlb_hit(c, va, size, s.write);
 
 	return p ? p : bt_ptr_slow(c, va, size, s.write);
 }

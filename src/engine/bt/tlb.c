@@ -6,12 +6,15 @@
  *
  * Theory of operation
  * -------------------
- * An entry's tag is its page address with an address-space number (ASID) in
- * the low twelve bits. Each half of the address space has an ASID of its own;
- * a flush takes a new number instead of clearing the tables. Linux maps its
- * half with global pages, so that half keeps its ASID over CR3 writes unless
- * an entry without G was put there (high_nonglobal). Global pages of the low
- * half are flushed with the others, which is always allowed.
+ * A CR3 write clears the entries of the low half of the address space, which
+ * are few most times and therefore listed as they come. Linux maps the high
+ * half with global pages: it stays unless an entry without G was put there
+ * (high_nonglobal). Global pages of the low half are flushed with the others,
+ * which is always allowed.
+ *
+ * Where fetches lead is remembered in the jump cache (exec.c). Its entries are
+ * not cleared: they carry the fetch number of their half, and a flush takes a
+ * new one.
  *
  * Only RAM is entered. A page that holds decoded code has no write entry, so
  * each write to it comes here; so does everything while bt_empty_tlb is the
@@ -23,43 +26,73 @@
 #include "engine/bt/vm.h"
 #include "engine/bt/walk.h"
 
-/* Its tags are all zero, which no lookup has: ASIDs begin at 1. */
-struct bt_tlb bt_empty_tlb;
+struct bt_tlb bt_empty_tlb = {.e[0] = {.read = 0x1000, .write = 0x1000}};
 
 /* ---- flushing ---------------------------------------------------------- */
 
-#define ASID_LAST 0xfffu
-
-static void clear_tables(struct bt_cpu *c)
+static void drop_entry(struct bt_tlb *t, unsigned index)
 {
-	for (unsigned m = 0; m < MMU_COUNT; m++)
-		for (unsigned k = 0; k < BT_TLB_ENTRIES; k++) {
-			c->mmu[m].read[k].tag = 0;
-			c->mmu[m].write[k].tag = 0;
-		}
-	for (unsigned k = 0; k < BT_JUMP_ENTRIES; k++)
-		c->jump[k].block = NULL;
-	c->next_asid = 1;
+	t->e[index].read = t->e[index].write = bt_tlb_none(index);
+}
+
+static void clear_table(struct bt_tlb *t)
+{
+	for (unsigned k = 0; k < BT_TLB_ENTRIES; k++)
+		drop_entry(t, k);
+	t->low_count = 0;
+}
+
+static void clear_low(struct bt_tlb *t)
+{
+	if (t->low_count <= BT_TLB_LOG) {
+		for (unsigned k = 0; k < t->low_count; k++)
+			drop_entry(t, t->low[k]);
+	} else {
+		for (unsigned k = 0; k < BT_TLB_ENTRIES; k++)
+			if (!(t->e[k].read >> 63))
+				drop_entry(t, k);
+	}
+	t->low_count = 0;
+}
+
+static void flush_fetches(struct bt_cpu *c, unsigned half)
+{
+	c->fetch[half]++;
+	for (unsigned k = 0; k < ARRAY_SIZE(c->fetched[half]); k++)
+		c->fetched[half][k] = 0;
 }
 
 void bt_tlb_flush(struct bt_cpu *c)
 {
-	if (c->next_asid == 0 || c->next_asid + 2 > ASID_LAST)
-		clear_tables(c);
-	c->asid[0] = c->next_asid++;
-	c->asid[1] = c->next_asid++;
+	for (unsigned m = 0; m < MMU_COUNT; m++)
+		clear_table(&c->mmu[m]);
+	flush_fetches(c, 0);
+	flush_fetches(c, 1);
 	c->high_nonglobal = false;
 	for (unsigned k = 0; k < ARRAY_SIZE(c->large_slots); k++)
 		c->large_slots[k] = 0;
 }
 
+static void flush_low(struct bt_cpu *c)
+{
+	for (unsigned m = 0; m < MMU_COUNT; m++)
+		clear_low(&c->mmu[m]);
+	flush_fetches(c, 0);
+	for (unsigned k = 0; k < ARRAY_SIZE(c->large_slots) / 2; k++)
+		c->large_slots[k] = 0;
+}
+
 void bt_tlb_flush_nonglobal(struct bt_cpu *c)
 {
-	if (c->high_nonglobal || !(c->cr4 & CR4_PGE) ||
-	    c->next_asid + 1 > ASID_LAST)
+	if (c->high_nonglobal || !(c->cr4 & CR4_PGE))
 		bt_tlb_flush(c);
 	else
-		c->asid[0] = c->next_asid++;
+		flush_low(c);
+}
+
+static unsigned fetch_bit(gva_t va)
+{
+	return (va >> 12 ^ va >> 24) & 4095;
 }
 
 static bool in_large_slot(const struct bt_cpu *c, gva_t va)
@@ -76,15 +109,16 @@ void bt_tlb_flush_page(struct bt_cpu *c, gva_t va)
 	/* [1] 4.10.4.1: INVLPG drops all of a large page, which is here in
 	 * pieces. */
 	if (in_large_slot(c, va)) {
-		bt_tlb_flush(c);
+		if (va >> 63)
+			bt_tlb_flush(c);
+		else
+			flush_low(c);
 		return;
 	}
-	/* Whatever its ASID: tables of other processes map it too. */
-	for (unsigned m = 0; m < MMU_COUNT; m++) {
-		c->mmu[m].read[index].tag = 0;
-		c->mmu[m].write[index].tag = 0;
-	}
-	c->jump_gen++;
+	for (unsigned m = 0; m < MMU_COUNT; m++)
+		drop_entry(&c->mmu[m], index);
+	if (c->fetched[va >> 63][fetch_bit(va) / 64] >> fetch_bit(va) % 64 & 1)
+		flush_fetches(c, va >> 63);
 }
 
 void bt_tlb_protect_page(struct bt_vm *bvm, const u8 *hva)
@@ -96,10 +130,10 @@ void bt_tlb_protect_page(struct bt_vm *bvm, const u8 *hva)
 		for (unsigned k = 0; c && k < MMU_COUNT * BT_TLB_ENTRIES; k++) {
 			struct bt_tlb_entry *e =
 				&c->mmu[k / BT_TLB_ENTRIES]
-					 .write[k % BT_TLB_ENTRIES];
+					 .e[k % BT_TLB_ENTRIES];
 
-			if ((e->tag & ~0xfffull) + e->addend == (u64)hva)
-				e->tag = 0;
+			if (e->write + e->addend == (u64)hva)
+				e->write = bt_tlb_none(k % BT_TLB_ENTRIES);
 		}
 	}
 }
@@ -120,12 +154,22 @@ static bool page_has_code(const struct bt_ram *ram, gpa_t pa)
 			       __ATOMIC_SEQ_CST) != 0;
 }
 
+static void note_low(struct bt_tlb *t, unsigned index)
+{
+	if (t->low_count < BT_TLB_LOG)
+		t->low[t->low_count] = (u16)index;
+	if (t->low_count <= BT_TLB_LOG)
+		t->low_count++;
+}
+
+/* `write`: the access was one, so the dirty bit is set; only reading may have
+ * left it clear, and then the walk says that the page is not writable. */
 static void fill(struct bt_cpu *c, gva_t va, const struct bt_page *page,
-		 const struct bt_ram *ram, bool write)
+		 const struct bt_ram *ram)
 {
 	unsigned index = va >> 12 & (BT_TLB_ENTRIES - 1);
-	u64 tag = (va & ~0xfffull) | c->asid[va >> 63];
-	u64 addend = (u64)(ram->hva + (page->pa - ram->gpa)) - va;
+	struct bt_tlb_entry *e = &c->tlb->e[index];
+	u64 tag = va & ~0xfffull;
 
 	if (c->tlb == &bt_empty_tlb)
 		return;
@@ -133,11 +177,14 @@ static void fill(struct bt_cpu *c, gva_t va, const struct bt_page *page,
 		c->large_slots[(va >> 39 & 511) / 64] |= BIT((va >> 39) & 63);
 	if (va >> 63 && !page->global)
 		c->high_nonglobal = true;
-	if (!write)
-		c->tlb->read[index] = (struct bt_tlb_entry){tag, addend};
+	if (!(va >> 63) && e->read != tag)
+		note_low(c->tlb, index);
+	e->read = tag;
+	e->addend = (u64)(ram->hva + (page->pa - ram->gpa)) - va;
+	e->write = bt_tlb_none(index);
 	if (page->writable && ram->rights & MEM_W &&
 	    !page_has_code(ram, page->pa))
-		c->tlb->write[index] = (struct bt_tlb_entry){tag, addend};
+		e->write = tag;
 }
 
 /* The record that runs: blocks are short, and this is for faults only. */
@@ -206,7 +253,7 @@ static const struct bt_ram *translate(struct bt_cpu *c, gva_t va, bool write,
 	bt_walk(c, va, &access, page);
 	ram = bt_ram_find(c->bvm, page->pa);
 	if (ram)
-		fill(c, va, page, ram, write);
+		fill(c, va, page, ram);
 	return ram;
 }
 
@@ -232,6 +279,7 @@ gpa_t bt_translate_fetch(struct bt_cpu *c, gva_t va)
 		c->large_slots[(va >> 39 & 511) / 64] |= BIT((va >> 39) & 63);
 	if (va >> 63 && !page.global)
 		c->high_nonglobal = true;
+	c->fetched[va >> 63][fetch_bit(va) / 64] |= BIT(fetch_bit(va) % 64);
 	return page.pa;
 }
 
@@ -418,7 +466,7 @@ void bt_probe(struct bt_cpu *c, gva_t va, unsigned size, bool write)
 {
 	struct bt_page page;
 
-	if (bt_tlb_hit(c, write ? c->tlb->write : c->tlb->read, va, size))
+	if (bt_tlb_hit(c, va, size, write))
 		return;
 	check_access(c, va, size, write);
 	translate(c, va, write, &page);
@@ -526,7 +574,7 @@ static gpa_t translate_sys(struct bt_cpu *c, gva_t va, bool write)
 	ram = bt_ram_find(c->bvm, page.pa);
 	if (ram) {
 		c->tlb = sys_table(c);
-		fill(c, va, &page, ram, write);
+		fill(c, va, &page, ram);
 		c->tlb = present;
 	}
 	return page.pa;
@@ -537,10 +585,18 @@ static gva_t sys_mask(const struct bt_cpu *c)
 	return bt_long_mode(c) ? ~0ull : 0xffffffff;
 }
 
+static const void *sys_hit(struct bt_cpu *c, gva_t va, unsigned size)
+{
+	const struct bt_tlb_entry *e =
+		&sys_table(c)->e[va >> 12 & (BT_TLB_ENTRIES - 1)];
+
+	return (va ^ e->read) <= 4096 - size ? (void *)(va + e->addend) : NULL;
+}
+
 u64 bt_load_sys(struct bt_cpu *c, gva_t va, unsigned size)
 {
 	unsigned first = first_part(va &= sys_mask(c), size);
-	const void *p = bt_tlb_hit(c, sys_table(c)->read, va, size);
+	const void *p = sys_hit(c, va, size);
 	gpa_t pa, pa2;
 
 	if (likely(p != NULL))
