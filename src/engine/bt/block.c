@@ -22,6 +22,7 @@
  */
 #include "engine/bt/decode.h"
 #include "engine/bt/fpu.h"
+#include "engine/bt/jit.h"
 #include "engine/bt/mem.h"
 #include "engine/bt/vm.h"
 
@@ -132,8 +133,10 @@ static void sweep_page(struct bt_vm *bvm, gpa_t page, u64 mask)
 			link = &(*link)->next;
 			continue;
 		}
-		if (b->valid)
+		if (b->valid) {
 			unlink_hash(bvm, b);
+			bt_jit_kill(bvm, b);
+		}
 		b->valid = 0;
 		*link = (*link)->next;
 	}
@@ -193,6 +196,7 @@ static void drop_everything(struct bt_vm *bvm)
 	madvise(bvm->arena + bvm->arena_half * BT_ARENA_SIZE, BT_ARENA_SIZE,
 		MADV_DONTNEED);
 	bt_stub_flush(bvm);
+	bt_jit_flush(bvm);
 	bvm->epoch++;
 }
 
@@ -200,7 +204,7 @@ static void drop_everything(struct bt_vm *bvm)
 #define FLUSH_WAIT_NS 50000
 
 /* At a block boundary of c, without code_lock. */
-static void flush_all(struct bt_cpu *c)
+void bt_flush_code(struct bt_cpu *c)
 {
 	struct bt_vm *bvm = c->bvm;
 	u32 epoch = bvm->epoch;
@@ -391,6 +395,16 @@ static u64 link_block(struct bt_vm *bvm, struct bt_block *b)
 	return size + sizeof(struct bt_page_link);
 }
 
+void *bt_arena_alloc(struct bt_vm *bvm, u64 len)
+{
+	u8 *at = bvm->arena + bvm->arena_half * BT_ARENA_SIZE + bvm->arena_used;
+
+	if (bvm->arena_used + len > BT_ARENA_SIZE)
+		return NULL;
+	bvm->arena_used += align_up(len, 8);
+	return at;
+}
+
 /* Under code_lock. */
 static enum build build(struct bt_cpu *c, struct source *src,
 			struct bt_block **out)
@@ -413,6 +427,8 @@ static enum build build(struct bt_cpu *c, struct source *src,
 	b->code = c->code;
 	b->count = 0;
 	b->bytes = 0;
+	b->heat = 0;
+	b->trans = NULL;
 	ret = fill_block(c, src, b);
 	if (ret != BUILD_OK)
 		return ret;
@@ -479,7 +495,7 @@ struct bt_block *bt_block_lookup(struct bt_cpu *c, gva_t lin)
 		else if (ret == BUILD_CLAIM2)
 			claim_page(c, src.pa2);
 		else if (ret == BUILD_FULL)
-			flush_all(c);
+			bt_flush_code(c);
 		else if (ret == BUILD_CROSS)
 			src.pa2 = next_page(c, lin);
 	}
@@ -517,7 +533,7 @@ void bt_decode_one(struct bt_cpu *c, struct bt_insn *insn)
 	if (status == BT_DECODE_MORE || insn->len > room + 1)
 		bt_gp(c);
 	if (!stub) {
-		flush_all(c);
+		bt_flush_code(c);
 		bt_decode_one(c, insn);
 	}
 }

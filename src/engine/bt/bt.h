@@ -115,6 +115,19 @@ struct bt_cpu {
 	_Atomic u32 running; /* executing guest code (sync.c) */
 	u32 seen_epoch;	     /* bt_vm.epoch at the last block boundary */
 
+	/* Translated code (jit.h). */
+	u64 ip_page;	 /* linear address of the page that runs */
+	u32 fpu_ready;	 /* OR of FPU_READY_* */
+	u32 jit_site;	 /* offset of code: who jumped, or faulted */
+	u32 jit_landing; /* offset of the landing entry that missed */
+	u64 jit_value;	 /* an address or operand, kept over a check */
+	u64 jit_target;	 /* where reloading registers leads */
+	u64 host_sp;	 /* the thread's own stack */
+	u64 land_context[MMU_COUNT];
+	u8 land_halves[MMU_COUNT]; /* bit per half that entries lead to */
+	u8 land_ready;		   /* bit per mode: entries are filled in */
+	struct bt_window window[MMU_COUNT];
+
 	/* TLB bookkeeping (tlb.c). [0] is the low half, [1] the high half of
 	 * the address space. */
 	u64 fetch[2];	     /* a new number for each flush of fetches */
@@ -133,12 +146,14 @@ struct bt_cpu {
 	u64 stat_faults[32], stat_interrupts, stat_tlb_miss, stat_decoded;
 	u64 stat_exits, stat_invalidated, stat_rep, stat_task_switch;
 	u64 stat_vm86, stat_unknown_msr;
+	u64 stat_called, stat_landings, stat_translated;
 
 	u8 xsave[X86_XSAVE_AREA] __attribute__((aligned(64)));
 	u8 bounce[1024] __attribute__((aligned(64))); /* of SIMD operands */
 
 	struct bt_tlb mmu[MMU_COUNT];
 	struct bt_jump jump[BT_JUMP_ENTRIES];
+	struct bt_landing land[MMU_COUNT][BT_LANDINGS];
 };
 
 enum { BT_SHADOW_STI = 1, BT_SHADOW_MOVSS = 2 };

@@ -51,6 +51,7 @@ enum bt_mmu {
 /* ---- blocks ------------------------------------------------------------ */
 
 struct bt_block;
+struct bt_trans;
 
 /* A block in the list of a page it has code in. */
 struct bt_page_link {
@@ -74,8 +75,26 @@ struct bt_block {
 	u8 code;   /* enum bt_width */
 	u16 count; /* instructions */
 	u16 bytes;
-	u16 reserved;
+	u8 heat;		/* executions so far, up to BT_JIT_HEAT */
+	struct bt_trans *trans; /* list, by mode (jit.h) */
 	struct bt_insn insn[];
+};
+
+/* Where a linear address leads in translated code (jit_branch.c). */
+struct bt_landing {
+	u64 va;
+	u64 context; /* bt_cpu.land_context when it was filled */
+	const u8 *code;
+	u64 reserved; /* 32 bytes: an index is shifted, not multiplied */
+};
+#define BT_LANDING_BITS 11
+#define BT_LANDINGS (1u << BT_LANDING_BITS)
+
+/* The page that RSP was last found in, writable and plain RAM: translated code
+ * accesses it without looking into the TLB. An address in no window: bit 63. */
+struct bt_window {
+	u64 tag;
+	u64 addend;
 };
 
 /* Where a linear address was last found to lead, checked inline (exec.c). */

@@ -79,6 +79,7 @@ void bt_write_cr0(struct bt_cpu *c, u64 val)
 		load_pdptes(c, c->cr3);
 
 	c->cr0 = val;
+	c->fpu_ready = 0;
 	if (c->msr.efer & EFER_LME && val & CR0_PG)
 		c->msr.efer |= EFER_LMA;
 	else
@@ -144,6 +145,7 @@ static void write_cr4(struct bt_cpu *c, u64 val)
 	    uses_pdptes(c, c->cr0, val))
 		load_pdptes(c, c->cr3);
 	c->cr4 = val;
+	c->fpu_ready = 0;
 	if (changed & CR4_SMAP)
 		bt_update_mode(c);
 	if (changed & flush)
@@ -333,4 +335,5 @@ void bt_op_xsetbv(struct bt_cpu *c, const struct bt_insn *i)
 	    (val & XCR0_AVX && !(val & XCR0_SSE)))
 		bt_gp(c);
 	c->xcr0 = val;
+	c->fpu_ready = 0;
 }

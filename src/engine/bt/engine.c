@@ -6,6 +6,7 @@
 
 #include "engine/bt/exec.h"
 #include "engine/bt/fpu.h"
+#include "engine/bt/jit.h"
 #include "engine/bt/signals.h"
 #include "engine/bt/sys.h"
 #include "engine/bt/vm.h"
@@ -102,6 +103,7 @@ static void vm_fini(struct vm *vm)
 	if (!bvm)
 		return;
 	mem_unlisten(&vm->mem, &bvm->listener);
+	bt_jit_fini(bvm);
 	bt_stub_fini(bvm);
 	bt_code_fini(bvm);
 	free(bvm);
@@ -125,6 +127,8 @@ static int vm_init(struct vm *vm, struct err *err)
 	if (!ret)
 		ret = bt_stub_init(bvm, err);
 	if (!ret)
+		ret = bt_jit_init(bvm, err);
+	if (!ret)
 		ret = bt_signals_init(err);
 	if (ret)
 		vm_fini(vm);
@@ -133,9 +137,13 @@ static int vm_init(struct vm *vm, struct err *err)
 
 /* ---- vCPU -------------------------------------------------------------- */
 
+/* Below the bt_cpu, where translated code has its stack pointer: calls of
+ * thunks, and the frame of a signal that has no stack of its own. */
+#define CPU_STACK KIB(64)
+
 static u64 cpu_bytes(void)
 {
-	return align_up(sizeof(struct bt_cpu), 4096);
+	return CPU_STACK + align_up(sizeof(struct bt_cpu), 4096);
 }
 
 static void cpu_fini(struct vcpu *vcpu)
@@ -145,15 +153,17 @@ static void cpu_fini(struct vcpu *vcpu)
 	if (!c)
 		return;
 	vcpu->engine = NULL;
-	munmap(c, cpu_bytes());
+	munmap((u8 *)c - CPU_STACK, cpu_bytes());
 }
 
 static int cpu_init(struct vcpu *vcpu, struct err *err)
 {
-	struct bt_cpu *c = reserve(cpu_bytes());
+	u8 *p = reserve(cpu_bytes());
+	struct bt_cpu *c;
 
-	if (!c)
+	if (!p)
 		return err_set(err, -ENOMEM, "no memory for a vCPU");
+	c = (struct bt_cpu *)(void *)(p + CPU_STACK);
 	c->vcpu = vcpu;
 	c->bvm = bt_vm(vcpu->vm);
 	c->policy = vcpu->vm->cpu;

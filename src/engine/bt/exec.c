@@ -15,6 +15,8 @@
 #include "engine/bt/exec.h"
 
 #include "engine/bt/bt_trace.h"
+#include "engine/bt/jit.h"
+#include "engine/bt/signals.h"
 #include "engine/bt/sys.h"
 #include "engine/bt/vm.h"
 #include "vmm/trace.h"
@@ -29,7 +31,7 @@ static gva_t linear_ip(const struct bt_cpu *c)
 	return (c->gpr[17] + c->seg_base[X86_CS]) & c->lin_mask;
 }
 
-static struct bt_block *block_at(struct bt_cpu *c)
+struct bt_block *bt_block_at(struct bt_cpu *c)
 {
 	gva_t lin = linear_ip(c);
 	u64 context = context_of(c, lin);
@@ -80,6 +82,13 @@ static bool trace_boundary(struct bt_cpu *c, const struct bt_block *b)
 	return trace_on(TRACE_INSN);
 }
 
+void bt_run_records(struct bt_cpu *c, struct bt_block *b)
+{
+	c->block = b;
+	c->block_ip = c->gpr[17];
+	run_records(c, b->insn, b->insn + b->count);
+}
+
 static void run_block(struct bt_cpu *c, bool one)
 {
 	struct bt_insn insn;
@@ -90,7 +99,7 @@ static void run_block(struct bt_cpu *c, bool one)
 	if (unlikely(c->seg_check >> X86_CS & 1) &&
 	    c->gpr[17] > c->seg[X86_CS].limit)
 		bt_gp(c);
-	b = block_at(c);
+	b = bt_block_at(c);
 	if (trace_on(TRACE_BLOCK | TRACE_INSN)) {
 		one = trace_boundary(c, b) || one;
 		if (!b->valid)
@@ -126,7 +135,8 @@ static void run_blocks(struct bt_cpu *c)
 				return;
 			}
 		}
-		run_block(c, one);
+		if (one || trace_on(TRACE_BLOCK | TRACE_INSN) || !bt_jit_run(c))
+			run_block(c, one);
 	}
 }
 
@@ -137,6 +147,7 @@ void bt_run(struct vcpu *vcpu, struct vcpu_exit *exit)
 	exit->kind = VCPU_EXIT_KICK;
 	exit->message[0] = '\0';
 	c->exit = exit;
+	bt_jit_cpu = c;
 	/* Whatever came while outside. */
 	bt_attend(c, ATTN_EVENTS);
 	bt_enter(c);
@@ -144,5 +155,6 @@ void bt_run(struct vcpu *vcpu, struct vcpu_exit *exit)
 		bt_deliver_pending(c);
 	run_blocks(c);
 	c->block = NULL;
+	bt_jit_cpu = NULL;
 	bt_leave(c);
 }

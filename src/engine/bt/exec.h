@@ -4,5 +4,9 @@
 
 #include "engine/bt/bt.h"
 
+/* The block at RIP, by the jump cache. Raises fetch faults. */
+struct bt_block *bt_block_at(struct bt_cpu *c);
+/* Interpret a block once; RIP is at its beginning. */
+void bt_run_records(struct bt_cpu *c, struct bt_block *b);
 /* engine_ops.run */
 void bt_run(struct vcpu *vcpu, struct vcpu_exit *exit);

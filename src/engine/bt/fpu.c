@@ -73,6 +73,7 @@ void bt_fpu_save_slow(struct bt_cpu *c)
 	x->mxcsr_mask = MXCSR_MASK;
 	host_control_words();
 	c->fpu_live = false;
+	c->fpu_ready = 0;
 	bt_live_cpu = NULL;
 }
 

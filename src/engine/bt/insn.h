@@ -86,6 +86,35 @@ enum bt_row_attr {
 	ROW_CONTROL = 1 << 22, /* x87: leaves FIP, FDP and FOP */
 };
 
+/* How the translator emits a row (jit_translate.c). */
+enum bt_jit_class {
+	JIT_CALLED, /* by its C function */
+	JIT_COPY,   /* as it is, with other registers and addresses */
+	JIT_SIMD,   /* likewise, with the guest's FPU state live */
+	JIT_NOP,
+	JIT_LEA,
+	JIT_PUSH,
+	JIT_POP,
+	JIT_LEAVE,
+	JIT_JCC,
+	JIT_JMP,
+	JIT_CALL,
+	JIT_RET,
+};
+
+/* Fields that name general registers, read and written: ModRM.reg (G), ModRM.rm
+ * or the opcode's register (E), VEX.vvvv (V); memory that is written (M). */
+enum bt_jit_ops {
+	JIT_G_R = 1 << 0,
+	JIT_G_W = 1 << 1,
+	JIT_E_R = 1 << 2,
+	JIT_E_W = 1 << 3,
+	JIT_V_R = 1 << 4,
+	JIT_V_W = 1 << 5,
+	JIT_M_W = 1 << 6,
+};
+#define JIT_SIZE_DOUBLE 0x80 /* twice the width: CMPXCHG8B, CMPXCHG16B */
+
 struct bt_row {
 	const char *name;
 	const char *operands;
@@ -103,6 +132,9 @@ struct bt_row {
 	u8 mem_size_l1;
 	u16 flags_read, flags_written, flags_undef; /* FLAG_* */
 	u16 fnset;
+	u8 jit_class; /* enum bt_jit_class */
+	u8 jit_ops;   /* OR of enum bt_jit_ops */
+	u8 jit_size;  /* bytes of memory, 0: by the width; not for SIMD rows */
 };
 
 extern const struct bt_row bt_rows[];

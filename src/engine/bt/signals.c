@@ -20,6 +20,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "engine/bt/jit.h"
 #include "engine/bt/stub.h"
 #include "engine/bt/vm.h"
 
@@ -27,6 +28,7 @@ static const int fault_signals[] = {SIGFPE, SIGILL, SIGSEGV, SIGBUS};
 static struct sigaction previous[ARRAY_SIZE(fault_signals)];
 
 _Thread_local struct bt_cpu *bt_live_cpu;
+_Thread_local struct bt_cpu *bt_jit_cpu;
 
 static bool in_stub(const struct bt_cpu *c, u64 rip)
 {
@@ -76,6 +78,27 @@ static void pass_on(int number, siginfo_t *info, void *context)
 	}
 }
 
+/*
+ * An instruction in translated code has changed nothing when it faults: it is
+ * run again by its C function, which raises what the guest is to see.
+ */
+static void leave_translation(struct bt_cpu *c, greg_t *regs)
+{
+	static const u8 where[X86_GPRS] = {
+		REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_R11, REG_RBP,
+		REG_RSI, REG_RDI, 0,	   0,	    0,	     0,
+		REG_R12, REG_R13, REG_R14, REG_R15,
+	};
+
+	for (unsigned n = 0; n < X86_GPRS; n++)
+		if (n < X86_R8 || n > X86_R11)
+			c->gpr[n] = (u64)regs[where[n]];
+	bt_set_arith(c, (u32)regs[REG_EFL]);
+	c->jit_site = (u32)((u64)regs[REG_RIP] - (u64)c->bvm->jit->code.exec);
+	regs[REG_RSP] = (greg_t)c;
+	regs[REG_RIP] = (greg_t)c->bvm->jit->fault;
+}
+
 static void on_fault(int number, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
@@ -83,6 +106,10 @@ static void on_fault(int number, siginfo_t *info, void *context)
 	struct bt_cpu *c = bt_live_cpu;
 	unsigned vector;
 
+	if (bt_jit_cpu && bt_jit_covers(bt_jit_cpu, (u64)regs[REG_RIP])) {
+		leave_translation(bt_jit_cpu, regs);
+		return;
+	}
 	if (!in_stub(c, (u64)regs[REG_RIP])) {
 		pass_on(number, info, context);
 		return;

@@ -16,6 +16,10 @@
 extern _Thread_local struct bt_cpu *bt_live_cpu
 	__attribute__((tls_model("initial-exec")));
 
+/* Who runs on this thread, within bt_run(). */
+extern _Thread_local struct bt_cpu *bt_jit_cpu
+	__attribute__((tls_model("initial-exec")));
+
 /* Install the handlers over whatever is there; again and again does no harm.
  * Not for several threads at a time. */
 int bt_signals_init(struct err *err);

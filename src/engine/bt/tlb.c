@@ -35,6 +35,12 @@ static void drop_entry(struct bt_tlb *t, unsigned index)
 	t->e[index].read = t->e[index].write = bt_tlb_none(index);
 }
 
+static void close_windows(struct bt_cpu *c)
+{
+	for (unsigned m = 0; m < MMU_COUNT; m++)
+		c->window[m] = (struct bt_window){.tag = 1ull << 63};
+}
+
 static void clear_table(struct bt_tlb *t)
 {
 	for (unsigned k = 0; k < BT_TLB_ENTRIES; k++)
@@ -58,6 +64,11 @@ static void clear_low(struct bt_tlb *t)
 static void flush_fetches(struct bt_cpu *c, unsigned half)
 {
 	c->fetch[half]++;
+	for (unsigned m = 0; m < MMU_COUNT; m++)
+		if (c->land_halves[m] >> half & 1) {
+			c->land_context[m]++;
+			c->land_halves[m] = 0;
+		}
 	for (unsigned k = 0; k < ARRAY_SIZE(c->fetched[half]); k++)
 		c->fetched[half][k] = 0;
 }
@@ -66,6 +77,7 @@ void bt_tlb_flush(struct bt_cpu *c)
 {
 	for (unsigned m = 0; m < MMU_COUNT; m++)
 		clear_table(&c->mmu[m]);
+	close_windows(c);
 	flush_fetches(c, 0);
 	flush_fetches(c, 1);
 	c->high_nonglobal = false;
@@ -77,6 +89,7 @@ static void flush_low(struct bt_cpu *c)
 {
 	for (unsigned m = 0; m < MMU_COUNT; m++)
 		clear_low(&c->mmu[m]);
+	close_windows(c);
 	flush_fetches(c, 0);
 	for (unsigned k = 0; k < ARRAY_SIZE(c->large_slots) / 2; k++)
 		c->large_slots[k] = 0;
@@ -117,8 +130,19 @@ void bt_tlb_flush_page(struct bt_cpu *c, gva_t va)
 	}
 	for (unsigned m = 0; m < MMU_COUNT; m++)
 		drop_entry(&c->mmu[m], index);
+	close_windows(c);
 	if (c->fetched[va >> 63][fetch_bit(va) / 64] >> fetch_bit(va) % 64 & 1)
 		flush_fetches(c, va >> 63);
+}
+
+/* A vCPU that uses the window in the block it is in leaves that. */
+static void close_window_of(struct bt_cpu *c, const u8 *hva)
+{
+	for (unsigned m = 0; m < MMU_COUNT; m++)
+		if (c->window[m].tag + c->window[m].addend == (u64)hva) {
+			close_windows(c);
+			c->end = NULL;
+		}
 }
 
 void bt_tlb_protect_page(struct bt_vm *bvm, const u8 *hva)
@@ -135,6 +159,8 @@ void bt_tlb_protect_page(struct bt_vm *bvm, const u8 *hva)
 			if (e->write + e->addend == (u64)hva)
 				e->write = bt_tlb_none(k % BT_TLB_ENTRIES);
 		}
+		if (c)
+			close_window_of(c, hva);
 	}
 }
 

@@ -22,6 +22,7 @@ struct bt_ram {
 };
 
 struct bt_stubs;
+struct bt_jit;
 
 struct bt_vm {
 	struct vm *vm;
@@ -45,6 +46,7 @@ struct bt_vm {
 	unsigned arena_half;
 	_Atomic u32 epoch; /* flushes so far */
 	struct bt_stubs *stubs;
+	struct bt_jit *jit; /* NULL: everything is interpreted */
 };
 
 /* Does a line of [pa, pa+len), within a page, hold code? Who asks after a store
@@ -77,6 +79,10 @@ int bt_code_init(struct bt_vm *bvm, struct err *err);
 void bt_code_fini(struct bt_vm *bvm);
 /* The block at linear address `lin`; decodes it if need be; raises. */
 struct bt_block *bt_block_lookup(struct bt_cpu *c, gva_t lin);
+/* Drop all blocks; at a block boundary of c, without code_lock. */
+void bt_flush_code(struct bt_cpu *c);
+/* Memory that goes with all blocks; NULL: full. Under code_lock. */
+void *bt_arena_alloc(struct bt_vm *bvm, u64 len);
 /*
  * Decode the one instruction at the vCPU's RIP into `insn` without keeping
  * it: where CS's limit cuts a block short. Raises fetch faults and #GP(0).

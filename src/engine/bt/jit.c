@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Translated code at run time: finding it, chaining it, what thunks ask for,
+ * and its death.
+ *
+ * References: [1] Intel SDM vol. 3A 8.1.3 (cross-modifying code): patched are
+ *             aligned displacements of jumps, and entries of blocks while no
+ *             vCPU is in them.
+ */
+#include "engine/bt/jit.h"
+
+#include "engine/bt/decode.h"
+#include "engine/bt/exec.h"
+#include "engine/bt/fpu.h"
+#include "engine/bt/jit_translate.h"
+#include "engine/bt/sys.h"
+
+/* ---- finding ----------------------------------------------------------- */
+
+static bool translatable(const struct bt_cpu *c)
+{
+	return c->code == W64 && c->tlb != &bt_empty_tlb &&
+	       (c->cpl == 0 || c->cpl == 3);
+}
+
+static unsigned mode_of(const struct bt_cpu *c)
+{
+	return (unsigned)(c->tlb - c->mmu);
+}
+
+static const u8 *entry(const struct bt_cpu *c, const struct bt_trans *t, u16 at)
+{
+	return c->bvm->jit->code.exec + t->code + at;
+}
+
+/* Landing entries of a mode lead to the thunk until they are filled. */
+static void prepare_landings(struct bt_cpu *c, unsigned mode)
+{
+	for (unsigned k = 0; k < BT_LANDINGS; k++)
+		c->land[mode][k] = (struct bt_landing){
+			.va = 1ull << 63, .code = c->bvm->jit->miss};
+	c->land_ready |= (u8)(1u << mode);
+}
+
+static struct bt_trans *find_trans(const struct bt_block *b, unsigned mode,
+				   bool plain)
+{
+	struct bt_trans *t = __atomic_load_n(&b->trans, __ATOMIC_ACQUIRE);
+
+	while (t && (t->mode != mode || t->plain != plain))
+		t = t->next;
+	return t;
+}
+
+static struct bt_trans *translate(struct bt_cpu *c, struct bt_block *b,
+				  bool plain)
+{
+	struct bt_trans *t;
+
+	bt_lock(&c->bvm->code_lock);
+	t = find_trans(b, mode_of(c), plain);
+	if (!t && b->valid) {
+		t = bt_translate(c, b, plain);
+		if (t) {
+			t->next = b->trans;
+			__atomic_store_n(&b->trans, t, __ATOMIC_RELEASE);
+			c->stat_translated++;
+		}
+	}
+	bt_unlock(&c->bvm->code_lock);
+	return t;
+}
+
+/*
+ * The block's translation; NULL: not yet. Whoever calls it stands at a block
+ * boundary: a full code buffer drops everything, b too, which bvm->epoch tells.
+ */
+static struct bt_trans *trans_of(struct bt_cpu *c, struct bt_block *b,
+				 bool plain)
+{
+	struct bt_trans *t;
+
+	if (unlikely(!(c->land_ready >> mode_of(c) & 1)))
+		prepare_landings(c, mode_of(c));
+	t = find_trans(b, mode_of(c), plain);
+	if (likely(t != NULL))
+		return t;
+	if (b->heat < BT_JIT_HEAT) {
+		b->heat++;
+		return NULL;
+	}
+	t = translate(c, b, plain);
+	if (!t && b->valid)
+		bt_flush_code(c);
+	return t;
+}
+
+/* What runs at RIP; NULL: not translated. Raises fetch faults. */
+static struct bt_trans *trans_at_ip(struct bt_cpu *c)
+{
+	u32 epoch = c->bvm->epoch;
+	struct bt_block *b;
+	struct bt_trans *t;
+
+	c->rip = c->gpr[17];
+	b = bt_block_at(c);
+	t = trans_of(c, b, false);
+	c->seen_epoch = c->bvm->epoch;
+	if (epoch != c->bvm->epoch)
+		return NULL;
+	return t;
+}
+
+/* Host code for RIP, ready to be jumped to; 0: the run loop sees to it. */
+static u64 go_on(struct bt_cpu *c)
+{
+	struct bt_trans *t;
+
+	if (unlikely(c->attention) || !translatable(c))
+		return 0;
+	t = trans_at_ip(c);
+	if (!t)
+		return 0;
+	c->ip_page = c->gpr[17] & ~0xfffull;
+	return (u64)entry(c, t, t->body);
+}
+
+bool bt_jit_run(struct bt_cpu *c)
+{
+	void (*enter)(struct bt_cpu * c, u64 target);
+	u64 target;
+
+	if (!c->bvm->jit)
+		return false;
+	target = go_on(c);
+	if (!target)
+		return false;
+	enter = (void (*)(struct bt_cpu *, u64))(u64)c->bvm->jit->enter;
+	enter(c, target);
+	return true;
+}
+
+/* ---- what thunks ask for ----------------------------------------------- */
+
+/* Where in which translation a thunk was called. */
+struct site {
+	struct bt_trans *t;
+	unsigned n;
+};
+
+static struct site site_of(const u8 *data)
+{
+	u32 word = *(const u32 *)(const void *)data;
+
+	return (struct site){
+		.t = *(struct bt_trans **)(void *)(data - (word & 0xffffff)),
+		.n = word >> 24,
+	};
+}
+
+static u64 ip_of(const struct bt_cpu *c, const struct bt_trans *t, unsigned n)
+{
+	return c->ip_page + t->page_off + t->at[n].guest;
+}
+
+static bool fpu_allowed(const struct bt_cpu *c, u8 need)
+{
+	const u64 avx = XCR0_SSE | XCR0_AVX;
+
+	if (c->cr0 & (CR0_EM | CR0_TS) || !(c->cr4 & CR4_OSFXSR))
+		return false;
+	return !(need & FPU_READY_AVX) ||
+	       (c->cr4 & CR4_OSXSAVE && (c->xcr0 & avx) == avx);
+}
+
+static bool make_ready(struct bt_cpu *c, u8 need)
+{
+	if (!fpu_allowed(c, need))
+		return false;
+	bt_fpu_load(c);
+	c->fpu_ready |= need;
+	return true;
+}
+
+/* The n-th instruction by its function; where to go on behind it. */
+static u64 exec_at(struct bt_cpu *c, struct bt_trans *t, unsigned n)
+{
+	struct bt_block *b = t->block;
+	const struct bt_insn *i = &b->insn[n];
+
+	c->rip = ip_of(c, t, n);
+	c->gpr[17] = c->rip + i->len;
+	c->block = b;
+	c->block_ip = ip_of(c, t, 0);
+	c->end = b->insn + b->count;
+	c->stat_called++;
+	i->fn(c, i);
+	/* Cleared: `t` may be gone, too. */
+	if (!c->end)
+		return 0;
+	if (bt_ends_block(i))
+		return go_on(c);
+	if (t->fpu && (c->fpu_ready & t->fpu) != t->fpu &&
+	    !make_ready(c, t->fpu))
+		return 0;
+	return (u64)entry(c, t, t->at[n + 1].host);
+}
+
+u64 bt_jit_exec(struct bt_cpu *c, const u8 *data)
+{
+	struct site s = site_of(data);
+
+	return exec_at(c, s.t, s.n);
+}
+
+u64 bt_jit_fpu(struct bt_cpu *c, const u8 *data)
+{
+	struct site s = site_of(data);
+	u8 need = bt_rows[s.t->block->insn[s.n].row].attrs & ROW_AVX
+			  ? FPU_READY_SSE | FPU_READY_AVX
+			  : FPU_READY_SSE;
+
+	if (make_ready(c, need))
+		return (u64)entry(c, s.t, s.t->at[s.n].host);
+	return exec_at(c, s.t, s.n); /* it raises */
+}
+
+u64 bt_jit_poll(struct bt_cpu *c, const u8 *data)
+{
+	c->gpr[17] = ip_of(c, site_of(data).t, 0);
+	return 0;
+}
+
+u64 bt_jit_lost(struct bt_cpu *c, const u8 *data)
+{
+	c->gpr[17] = ip_of(c, site_of(data).t, 0);
+	return go_on(c);
+}
+
+/* ---- chaining ---------------------------------------------------------- */
+
+static void patch(struct bt_jit *jit, u32 disp, const u8 *target)
+{
+	const u8 *from = jit->code.exec + disp + 4;
+	u32 delta = (u32)(target - from);
+
+	__atomic_store_n((u32 *)(void *)(jit->code.write + disp), delta,
+			 __ATOMIC_RELEASE);
+}
+
+/* Way n of a block is taken for the first time. */
+u64 bt_jit_link(struct bt_cpu *c, const u8 *data)
+{
+	struct site s = site_of(data);
+	struct bt_way *way = &s.t->way[s.n];
+	bool backwards = way->target <= s.t->page_off;
+	u32 epoch = c->bvm->epoch;
+	struct bt_trans *t;
+
+	c->gpr[17] = c->ip_page + way->target;
+	if (unlikely(c->attention) || !translatable(c))
+		return 0;
+	t = trans_at_ip(c);
+	if (!t || epoch != c->bvm->epoch)
+		return 0;
+	bt_lock(&c->bvm->code_lock);
+	/* What runs into a second page is only good while both are mapped. */
+	if (s.t->block->valid && t->block->valid &&
+	    t->block->pa2 == BT_NO_PAGE && t->mode == s.t->mode)
+		patch(c->bvm->jit, way->disp,
+		      entry(c, t, backwards ? t->poll : t->body));
+	bt_unlock(&c->bvm->code_lock);
+	return (u64)entry(c, t, t->body);
+}
+
+static struct bt_trans *find_by_code(const struct bt_jit *jit, u32 code)
+{
+	u32 lo = 0, hi = jit->count;
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+
+		if (jit->list[mid]->code <= code)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (!lo || code - jit->list[lo - 1]->code >= jit->list[lo - 1]->size)
+		return NULL;
+	return jit->list[lo - 1];
+}
+
+static unsigned insn_by_code(const struct bt_trans *t, u32 code)
+{
+	unsigned n = t->block->count - 1u;
+
+	while (n && t->at[n].host > code - t->code)
+		n--;
+	return n;
+}
+
+/*
+ * A jump to an address that is not canonical is #GP in the jump ([1] vol. 2,
+ * RET and others). It has moved RSP by now.
+ */
+static u64 bad_target(struct bt_cpu *c)
+{
+	struct bt_trans *t = find_by_code(c->bvm->jit, c->jit_site);
+	unsigned n = insn_by_code(t, c->jit_site);
+	const struct bt_insn *i = &t->block->insn[n];
+	const struct bt_row *row = &bt_rows[i->row];
+
+	if (row->jit_class == JIT_CALL)
+		c->gpr[X86_RSP] += 8;
+	if (row->jit_class == JIT_RET)
+		c->gpr[X86_RSP] -=
+			8 + (row->operands[0] == 'I' ? (u16)i->imm : 0u);
+	return exec_at(c, t, n);
+}
+
+u64 bt_jit_miss(struct bt_cpu *c, const u8 *data)
+{
+	struct bt_landing *l;
+	struct bt_trans *t;
+	u64 va = c->jit_value;
+
+	if (unlikely(!x86_is_canonical(va)))
+		return bad_target(c);
+	c->gpr[17] = va;
+	c->stat_landings++;
+	if (unlikely(c->attention) || !translatable(c))
+		return 0;
+	t = trans_at_ip(c);
+	if (!t)
+		return 0;
+	l = (struct bt_landing *)(void *)((u8 *)c->land[t->mode] +
+					  c->jit_landing);
+	l->va = va;
+	l->context = c->land_context[t->mode];
+	l->code = entry(c, t, t->ind);
+	c->land_halves[t->mode] |= (u8)(1u << (va >> 63));
+	c->ip_page = va & ~0xfffull;
+	return (u64)entry(c, t, t->body);
+}
+
+/* ---- the stack window -------------------------------------------------- */
+
+u64 bt_jit_window(struct bt_cpu *c, const u8 *data)
+{
+	struct bt_trans *t = site_of(data).t;
+	gva_t va = c->gpr[X86_RSP] + (u64)(s64)t->win_lo;
+	struct bt_tlb_entry *e = &c->tlb->e[va >> 12 & (BT_TLB_ENTRIES - 1)];
+	bool inside = (va & 0xfff) <= 4096u - (u32)t->win_size;
+	struct bt_window *w = &c->window[t->mode];
+
+	c->gpr[17] = ip_of(c, t, 0);
+	if (inside && (va ^ e->write) < 4096) {
+		w->tag = va & ~0xfffull;
+		w->addend = e->addend;
+		return (u64)entry(c, t, t->body);
+	}
+	/* Across pages, or where code is: check each access. */
+	if (!inside || (va ^ e->read) < 4096) {
+		u32 epoch = c->bvm->epoch;
+
+		t = trans_of(c, t->block, true);
+		c->seen_epoch = c->bvm->epoch;
+		return t && epoch == c->bvm->epoch ? (u64)entry(c, t, t->body)
+						   : 0;
+	}
+	bt_run_records(c, t->block);
+	return c->end ? go_on(c) : 0;
+}
+
+/* ---- faults of the host ------------------------------------------------ */
+
+/* From the signal handler: translated code faulted at c->jit_site. */
+u64 bt_jit_fault(struct bt_cpu *c, const u8 *data)
+{
+	struct bt_trans *t = find_by_code(c->bvm->jit, c->jit_site);
+
+	return exec_at(c, t, insn_by_code(t, c->jit_site));
+}
+
+bool bt_jit_covers(const struct bt_cpu *c, u64 rip)
+{
+	const struct bt_jit *jit = c->bvm->jit;
+
+	return jit && rip - (u64)jit->code.exec < jit->code.used &&
+	       find_by_code(jit, (u32)(rip - (u64)jit->code.exec));
+}
+
+/* ---- death ------------------------------------------------------------- */
+
+static void overwrite(struct bt_jit *jit, u32 at, const u8 *exec)
+{
+	u8 *p = jit->code.write + at;
+	struct emit e = {p, p + 5, false};
+
+	em_to(&e, em_jmp(&e), exec - (jit->code.exec - jit->code.write));
+}
+
+void bt_jit_kill(struct bt_vm *bvm, struct bt_block *b)
+{
+	struct bt_jit *jit = bvm->jit;
+
+	for (struct bt_trans *t = b->trans; t; t = t->next) {
+		overwrite(jit, t->code + t->ind, jit->miss);
+		overwrite(jit, t->code + t->poll,
+			  jit->code.exec + t->code + t->lost);
+		overwrite(jit, t->code + t->body,
+			  jit->code.exec + t->code + t->lost);
+	}
+}
+
+void bt_jit_flush(struct bt_vm *bvm)
+{
+	struct bt_jit *jit = bvm->jit;
+
+	if (!jit)
+		return;
+	jit->count = 0;
+	codebuf_reset(&jit->code, jit->thunks_end);
+	for (unsigned k = 0; k < bvm->vm->vcpu_count; k++) {
+		struct vcpu *vcpu = bvm->vm->vcpus[k];
+		struct bt_cpu *c = vcpu ? vcpu->engine : NULL;
+
+		if (!c)
+			continue;
+		c->land_ready = 0;
+		c->end = NULL; /* leaves after the instruction it is in */
+	}
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The translator: blocks of decoded instructions as host code.
+ *
+ * Theory of operation
+ * -------------------
+ * A block that has run a few times is translated (jit_translate.c) for the
+ * MMU mode it runs in, by three passes: decode (block.c has done it), analyse
+ * (jit_analyse.c: which flags are live where, which accesses the stack window
+ * covers), emit (jit_*.c). Only 64-bit code is; everything else is interpreted.
+ *
+ * Registers. Most guest registers are the host's of the same name; RSP is in
+ * R11; R8 to R11 are in bt_cpu.gpr. R8, R9 and R10 are scratch. The host's RSP
+ * points to the bt_cpu, so its fields are [RSP + disp]; below it is room for a
+ * signal frame. Arithmetic flags are the host's at every instruction boundary,
+ * or dead: then they hold anything. SIMD and x87 registers are the guest's
+ * while bt_cpu.fpu_ready says so, which a block looks at once.
+ *
+ * Where a block is in the guest's address space is not part of its code, so
+ * that processes share translations: bt_cpu.ip_page is the linear address of
+ * the page that runs. Jumps within the page are chained directly; all others
+ * go by a landing table indexed by a hash, and the landing block checks that it
+ * is the one that was meant (`ind`).
+ *
+ * What emitted code cannot or does not want to do calls a thunk
+ * (jit_thunk.c), which puts all registers into bt_cpu, changes to the thread's
+ * stack and calls one of the functions below. So every instruction has a way
+ * out that runs it by its C function: MMIO, faults, code pages and everything
+ * rare are the interpreter's.
+ *
+ * A block that dies (the guest wrote to it) has the first bytes of its entries
+ * overwritten by jumps, so nothing has to be unlinked. This happens in the
+ * exclusive section: a vCPU that stands in the middle of one of its
+ * instructions leaves after that instruction, because its `end` is cleared.
+ */
+#pragma once
+
+#include "engine/bt/codebuf.h"
+#include "engine/bt/emit.h"
+#include "engine/bt/vm.h"
+
+/* Host registers. */
+enum {
+	H_A = 8, /* scratch: an address */
+	H_B = 9, /* scratch: an index, the addend */
+	H_C = 10,
+	H_SP = 11, /* the guest's RSP */
+	H_CPU = 4, /* struct bt_cpu */
+};
+
+/* Executions by the interpreter before a block is translated. */
+#define BT_JIT_HEAT 3
+#define BT_JIT_CODE MIB(64)
+#define BT_JIT_MAX (1u << 20) /* translations */
+
+/* A direct way out of a block, to the same page. */
+struct bt_way {
+	u32 disp;   /* of the jump: offset into the code buffer */
+	u16 target; /* offset into the page */
+};
+
+/* Where an instruction begins: bytes into the block and into the host code. */
+struct bt_place {
+	u16 guest, host;
+};
+
+/* One block in one mode. Lives in the arena with its block. */
+struct bt_trans {
+	struct bt_block *block;
+	struct bt_trans *next; /* of the same block */
+	u32 code;	       /* of its head, offset into the code buffer */
+	u32 size;
+	u16 ind, poll, body, lost; /* entries, from the head */
+	u16 page_off;		   /* of the block */
+	u8 mode;		   /* enum bt_mmu */
+	bool plain;		   /* without a stack window */
+	u8 fpu;			   /* bits of fpu_ready that it needs */
+	s32 win_lo, win_size; /* stack window from RSP at entry; size 0: no */
+	struct bt_way way[2];
+	struct bt_place at[];
+};
+
+/* bt_cpu.fpu_ready: what may run on the unit without further checks. */
+enum { FPU_READY_SSE = 1, FPU_READY_AVX = 2 };
+
+struct jit;
+
+struct bt_jit {
+	struct codebuf code;
+	struct jit *work;	/* the translator's, under code_lock */
+	u64 thunks_end;		/* bytes of `code` that no flush drops */
+	struct bt_trans **list; /* by ascending code offset */
+	u32 count;
+	bool bmi2;
+	/* Executable addresses. The _f ones save the flags of the host. */
+	const u8 *enter, *resume;
+	const u8 *exec, *exec_f, *link_f, *window, *fpu, *poll, *poll_f;
+	const u8 *lost_f, *miss, *fault;
+};
+
+int bt_jit_init(struct bt_vm *bvm, struct err *err);
+void bt_jit_fini(struct bt_vm *bvm);
+/* All translations die; in the exclusive section. */
+void bt_jit_flush(struct bt_vm *bvm);
+/* The block's translations die; in the exclusive section. */
+void bt_jit_kill(struct bt_vm *bvm, struct bt_block *b);
+/* Run translated code from RIP until the run loop has to look. False: nothing
+ * has been run, RIP's block is not translated. */
+bool bt_jit_run(struct bt_cpu *c);
+/* jit_thunk.c */
+void bt_jit_emit_thunks(struct bt_jit *jit);
+
+/*
+ * jit_translate.c: translate b for the present mode, without a stack window if
+ * `plain`. Under code_lock. NULL: no room.
+ */
+struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain);
+
+/* Is this host address in a translation's code; for the signal handler. */
+bool bt_jit_covers(const struct bt_cpu *c, u64 rip);
+
+/* Called by thunks. `data` follows the call in the code. They return where to
+ * go on in host code, or 0: in the run loop. */
+u64 bt_jit_exec(struct bt_cpu *c, const u8 *data);
+u64 bt_jit_link(struct bt_cpu *c, const u8 *data);
+u64 bt_jit_window(struct bt_cpu *c, const u8 *data);
+u64 bt_jit_fpu(struct bt_cpu *c, const u8 *data);
+u64 bt_jit_poll(struct bt_cpu *c, const u8 *data);
+u64 bt_jit_lost(struct bt_cpu *c, const u8 *data);
+u64 bt_jit_miss(struct bt_cpu *c, const u8 *data);
+u64 bt_jit_fault(struct bt_cpu *c, const u8 *data);

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Analysis of a block before it is emitted: which arithmetic flags are live
+ * before each instruction, and which accesses to the stack one check at the
+ * block's head covers.
+ *
+ * Flags are taken to be live behind the block.
+ */
+#include "engine/bt/jit_translate.h"
+
+/* ---- flags ------------------------------------------------------------- */
+
+/* Shifts by CL or by zero leave all flags as they are: nothing is killed. The
+ * tables say so by listing all flags as read. */
+static bool is_shift(const struct bt_row *row)
+{
+	if (row->map == 1)
+		return row->opcode == 0xa4 || row->opcode == 0xa5 ||
+		       row->opcode == 0xac || row->opcode == 0xad;
+	return row->map == 0 && !(row->attrs & ROW_VEX) &&
+	       (row->opcode == 0xc0 || row->opcode == 0xc1 ||
+		row->opcode == 0xd2 || row->opcode == 0xd3);
+}
+
+static u16 shift_live(const struct bt_insn *i, const struct bt_row *row,
+		      u16 behind)
+{
+	bool by_cl = row->map == 1 ? row->opcode & 1 : row->opcode >= 0xd2;
+	unsigned mask = i->width == W64 ? 63 : 31;
+	/* RCL and RCR. */
+	u16 read = row->map == 0 && (row->reg & ~1) == 2 ? FLAG_CF : 0;
+
+	if (by_cl || !(i->imm & mask))
+		return behind | read;
+	return (u16)(behind & ~(row->flags_written | row->flags_undef)) | read;
+}
+
+static u16 live_before(const struct bt_insn *i, u16 behind)
+{
+	const struct bt_row *row = &bt_rows[i->row];
+
+	if (row->jit_class == JIT_CALLED)
+		return JIT_FLAGS;
+	if (is_shift(row))
+		return shift_live(i, row, behind);
+	return (u16)((behind & ~(row->flags_written | row->flags_undef)) |
+		     row->flags_read);
+}
+
+static void analyse_flags(struct jit *j)
+{
+	u16 live = JIT_FLAGS;
+
+	for (unsigned n = j->b->count; n-- > 0;) {
+		live = live_before(&j->b->insn[n], live);
+		j->note[n].live = live;
+	}
+}
+
+/* ---- the stack window -------------------------------------------------- */
+
+#define WINDOW_MAX 2048
+
+struct stack {
+	bool known; /* `at` is where RSP is, from the block's entry */
+	s64 at;
+	s64 lo, hi;
+};
+
+static bool cover(struct stack *s, s64 from, s64 size)
+{
+	s64 lo = from < s->lo || s->lo == s->hi ? from : s->lo;
+	s64 hi = from + size > s->hi || s->lo == s->hi ? from + size : s->hi;
+
+	if (!s->known || hi - lo > WINDOW_MAX || lo < -65536 || hi > 65536)
+		return false;
+	s->lo = lo;
+	s->hi = hi;
+	return true;
+}
+
+static unsigned access_size(const struct bt_insn *i, const struct bt_row *row)
+{
+	if (row->jit_class == JIT_SIMD) {
+		unsigned size = i->width ? row->mem_size_l1 : row->mem_size;
+
+		return size ? size : i->rexw ? 8 : 4;
+	}
+	if (row->jit_size == JIT_SIZE_DOUBLE)
+		return 2u << i->width;
+	return row->jit_size ? row->jit_size : 1u << i->width;
+}
+
+static bool is_stack_operand(const struct bt_insn *i)
+{
+	return i->mem && i->b == BT_REG(X86_RSP) && i->x == BT_REG_ZERO &&
+	       i->asize == W64 && i->seg != X86_FS && i->seg != X86_GS;
+}
+
+/* RSP as the destination: ADD, SUB with an immediate are followed. */
+static void move_rsp(struct stack *s, const struct bt_insn *i,
+		     const struct bt_row *row)
+{
+	bool group1 =
+		row->map == 0 && (row->opcode == 0x81 || row->opcode == 0x83);
+
+	if (group1 && i->width == W64 && (row->reg == 0 || row->reg == 5))
+		s->at += row->reg == 0 ? i->imm : -(s64)i->imm;
+	else
+		s->known = false;
+}
+
+/* Does a copied instruction write guest RSP? */
+static bool writes_rsp(const struct bt_insn *i, const struct bt_row *row)
+{
+	bool e_first = row->operands[0] == 'E' || row->operands[0] == 'Z' ||
+		       row->operands[0] == 'R';
+	u8 e = e_first ? i->a : i->b, g = e_first ? i->b : i->a;
+
+	if (i->mem)
+		return (row->jit_ops & JIT_G_W) && i->a == BT_REG(X86_RSP);
+	return (row->jit_ops & JIT_E_W && e == BT_REG(X86_RSP)) ||
+	       (row->jit_ops & JIT_G_W && g == BT_REG(X86_RSP)) ||
+	       (row->jit_ops & JIT_V_W && i->v == BT_REG(X86_RSP));
+}
+
+static bool note_copy(struct stack *s, const struct bt_insn *i,
+		      const struct bt_row *row)
+{
+	bool window = is_stack_operand(i) &&
+		      cover(s, s->at + i->disp, access_size(i, row));
+
+	if (writes_rsp(i, row))
+		move_rsp(s, i, row);
+	return window;
+}
+
+static bool note_push(struct stack *s, const struct bt_insn *i)
+{
+	bool window;
+
+	if (i->width != W64) {
+		s->known = false;
+		return false;
+	}
+	window = cover(s, s->at - 8, 8);
+	/* PUSH of memory has a second access, which may be the window's too. */
+	if (i->mem && is_stack_operand(i) && !cover(s, s->at + i->disp, 8))
+		window = false;
+	s->at -= 8;
+	return window;
+}
+
+static bool note_pop(struct stack *s, const struct bt_insn *i)
+{
+	bool window = i->width == W64 && cover(s, s->at, 8);
+
+	s->at += 8;
+	if (i->width != W64 || i->a == BT_REG(X86_RSP))
+		s->known = false;
+	return window;
+}
+
+static bool note_lea(struct stack *s, const struct bt_insn *i)
+{
+	if (i->a != BT_REG(X86_RSP))
+		return false;
+	if (is_stack_operand(i) && i->width == W64)
+		s->at += i->disp;
+	else
+		s->known = false;
+	return false;
+}
+
+static bool note_stack(struct stack *s, const struct bt_insn *i)
+{
+	const struct bt_row *row = &bt_rows[i->row];
+
+	switch (row->jit_class) {
+	case JIT_COPY:
+	case JIT_SIMD:
+		return note_copy(s, i, row);
+	case JIT_PUSH:
+		return note_push(s, i);
+	case JIT_CALL:
+		return i->width == W64 && cover(s, s->at - 8, 8);
+	case JIT_RET:
+		return i->width == W64 && cover(s, s->at, 8);
+	case JIT_POP:
+		return note_pop(s, i);
+	case JIT_LEA:
+		return note_lea(s, i);
+	case JIT_NOP:
+	case JIT_JCC:
+	case JIT_JMP:
+		return false;
+	default: /* it may do anything to RSP */
+		s->known = false;
+		return false;
+	}
+}
+
+static void analyse_stack(struct jit *j)
+{
+	struct stack s = {.known = true};
+
+	for (unsigned n = 0; n < j->b->count; n++)
+		j->note[n].window = note_stack(&s, &j->b->insn[n]);
+	j->t->win_lo = (s32)s.lo;
+	j->t->win_size = (s32)(s.hi - s.lo);
+}
+
+void jit_analyse(struct jit *j)
+{
+	analyse_flags(j);
+	for (unsigned n = 0; n < j->b->count; n++)
+		j->note[n].window = false;
+	j->t->win_lo = j->t->win_size = 0;
+	if (!j->plain)
+		analyse_stack(j);
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ends and beginnings of blocks: jumps, calls, returns, chains, landings.
+ *
+ * References: [1] Intel SDM vol. 2, Jcc, JMP, CALL, RET.
+ *
+ * Within the page a jump leads straight to the other block: at first to cold
+ * code that has it looked up (bt_jit_link()), then, patched, to its body, or
+ * to the entry that looks at bt_cpu.attention if it leads backwards. So every
+ * loop looks. All other jumps put the target's address into H_A and the offset
+ * of a landing entry into H_B, and the arithmetic flags into bt_cpu.aflags.
+ */
+#include "engine/bt/jit_translate.h"
+
+#define LAND_FIELD(j, name)                                          \
+	(s32)(offsetof(struct bt_cpu, land) +                        \
+	      (j)->t->mode * sizeof(((struct bt_cpu *)0)->land[0]) + \
+	      offsetof(struct bt_landing, name))
+
+/* ---- leaving ----------------------------------------------------------- */
+
+/* jit_site tells bt_jit_miss() which instruction jumped, if it should not have:
+ * an address that is not canonical faults there. */
+static void land(struct jit *j)
+{
+	em_insn(&j->e, 0xc7, 0, JIT_FIELD(jit_site));
+	em_bytes(&j->e, (u64)(j->e.at - j->jit->code.write), 4);
+	em_insn(&j->e, OP_GROUP5, 4, em_sum(H_CPU, H_B, LAND_FIELD(j, code)));
+}
+
+/* To the address in H_A, by its hash. */
+static void jump_indirect(struct jit *j)
+{
+	struct emit *e = &j->e;
+
+	jit_save_flags(j);
+	/* imul H_B, H_A, K; shr H_B, 32 - bits - 5; and H_B, mask */
+	em_insn(e, OP_IMUL_IMM, H_B, em_reg(H_A));
+	em_bytes(e, 0x9e3779b1, 4);
+	em_insn(e, OP_SHIFT_IMM, 5, em_reg(H_B));
+	em_byte(e, 32 - BT_LANDING_BITS - 5);
+	em_insn(e, OP_GROUP1_32, 4, em_reg(H_B));
+	em_bytes(e, (BT_LANDINGS - 1) << 5, 4);
+	land(j);
+}
+
+/* H_A = linear address of offset `off` of this page. */
+static void page_address(struct jit *j, s64 off, unsigned reg)
+{
+	em_insn(&j->e, OP_LOAD, reg, JIT_FIELD(ip_page));
+	em_insn(&j->e, OP_LEA, reg, em_at(reg, (s32)off));
+}
+
+/* To another page: each such place has a landing entry of its own, as far as
+ * there are enough. */
+static void jump_far(struct jit *j, s64 target)
+{
+	u32 hash = (u32)(j->b->pa + j->t->at[j->n].guest) * 0x9e3779b1u +
+		   (u32)target * 0x85ebca6bu;
+
+	jit_save_flags(j);
+	page_address(j, target, H_A);
+	em_short(&j->e, 0xb8, H_B);
+	em_bytes(&j->e, (hash >> (32 - BT_LANDING_BITS)) << 5, 4);
+	land(j);
+}
+
+static bool fits(s64 target)
+{
+	return target == (s32)target;
+}
+
+/* A jump of 32 bits that may be patched while others execute it: its
+ * displacement must not lie in two cache lines. */
+static void align_patch(struct jit *j, unsigned opcode_bytes)
+{
+	u64 at = (u64)j->e.at + opcode_bytes;
+
+	while ((at & 63) > 60) {
+		em_byte(&j->e, 0x90);
+		at++;
+	}
+}
+
+/* The way to a block of the same page; cc 16: always. */
+static void chain(struct jit *j, unsigned cc, u16 target)
+{
+	struct bt_way *way = &j->t->way[j->ways];
+
+	align_patch(j, cc < 16 ? 2 : 1);
+	jit_to_cold(j, cc, j->jit->link_f, j->ways++);
+	way->disp = (u32)(j->e.at - 4 - j->jit->code.write);
+	way->target = target;
+}
+
+void jit_goto(struct jit *j, s64 target)
+{
+	if (target >= 0 && target < 4096)
+		chain(j, 16, (u16)target);
+	else
+		jump_far(j, target);
+}
+
+/* ---- jumps ------------------------------------------------------------- */
+
+static s64 relative(const struct jit *j)
+{
+	return (s64)jit_next_off(j) + jit_insn(j)->imm;
+}
+
+void jit_jcc(struct jit *j)
+{
+	s64 target = relative(j);
+	unsigned cc = jit_row(j)->opcode & 15;
+	u8 *over;
+
+	if (!fits(target)) {
+		jit_by_function(j);
+		return;
+	}
+	if (target >= 0 && target < 4096) {
+		chain(j, cc, (u16)target);
+	} else {
+		over = em_jcc(&j->e, cc ^ 1);
+		jump_far(j, target);
+		em_to(&j->e, over, j->e.at);
+	}
+	jit_goto(j, jit_next_off(j));
+}
+
+/* The target of an indirect jump into H_A. */
+static void load_target(struct jit *j)
+{
+	const struct bt_insn *i = jit_insn(j);
+
+	if (i->mem) {
+		jit_address(j);
+		jit_check(j, 8, false);
+		em_insn(&j->e, OP_LOAD, H_A, em_at(H_A, 0));
+	} else {
+		em_mov(&j->e, H_A, jit_use(j, i->a / 8, H_A));
+	}
+}
+
+void jit_jmp(struct jit *j)
+{
+	if (jit_row(j)->operands[0] == 'J') {
+		if (fits(relative(j)))
+			jit_goto(j, relative(j));
+		else
+			jit_by_function(j);
+		return;
+	}
+	if (jit_insn(j)->width != W64) {
+		jit_by_function(j);
+		return;
+	}
+	load_target(j);
+	jump_indirect(j);
+}
+
+/* ---- calls ------------------------------------------------------------- */
+
+/* The return address onto the stack; keeps H_A only in the window. */
+static void push_return(struct jit *j)
+{
+	if (j->note[j->n].window) {
+		page_address(j, jit_next_off(j), H_C);
+		jit_window_addend(j);
+		em_insn(&j->e, OP_STORE, H_C, em_sum(H_SP, H_B, -8));
+	} else {
+		em_insn(&j->e, OP_LEA, H_A, em_at(H_SP, -8));
+		jit_check(j, 8, true);
+		page_address(j, jit_next_off(j), H_C);
+		em_insn(&j->e, OP_STORE, H_C, em_at(H_A, 0));
+	}
+	em_insn(&j->e, OP_LEA, H_SP, em_at(H_SP, -8));
+}
+
+static void call_indirect(struct jit *j)
+{
+	load_target(j);
+	if (!j->note[j->n].window)
+		em_insn(&j->e, OP_STORE, H_A, JIT_FIELD(jit_value));
+	push_return(j);
+	if (!j->note[j->n].window)
+		em_insn(&j->e, OP_LOAD, H_A, JIT_FIELD(jit_value));
+	jump_indirect(j);
+}
+
+void jit_call(struct jit *j)
+{
+	bool direct = jit_row(j)->operands[0] == 'J';
+
+	if (jit_insn(j)->width != W64 || (direct && !fits(relative(j)))) {
+		jit_by_function(j);
+		return;
+	}
+	if (!direct) {
+		call_indirect(j);
+		return;
+	}
+	push_return(j);
+	jit_goto(j, relative(j));
+}
+
+void jit_ret(struct jit *j)
+{
+	const struct bt_insn *i = jit_insn(j);
+	s32 extra = jit_row(j)->operands[0] == 'I' ? (u16)i->imm : 0;
+
+	if (i->width != W64) {
+		jit_by_function(j);
+		return;
+	}
+	if (j->note[j->n].window) {
+		jit_window_addend(j);
+		em_insn(&j->e, OP_LOAD, H_A, em_sum(H_SP, H_B, 0));
+	} else {
+		em_mov(&j->e, H_A, H_SP);
+		jit_check(j, 8, false);
+		em_insn(&j->e, OP_LOAD, H_A, em_at(H_A, 0));
+	}
+	em_insn(&j->e, OP_LEA, H_SP, em_at(H_SP, 8 + extra));
+	jump_indirect(j);
+}
+
+/* ---- arriving ---------------------------------------------------------- */
+
+static void poll(struct jit *j, const u8 *thunk)
+{
+	em_insn(&j->e, OP_GROUP1_8, 7, JIT_FIELD(attention));
+	em_byte(&j->e, 0);
+	jit_to_cold(j, CC_NE, thunk, 0);
+}
+
+/* As poll(), with live flags left alone: JRCXZ looks at no flag. */
+static void poll_softly(struct jit *j)
+{
+	struct emit *e = &j->e;
+	u8 *skip;
+
+	em_mov(e, H_A, X86_RCX);
+	em_insn(e, OP_LOAD32, X86_RCX, JIT_FIELD(attention));
+	em_bytes(e, 0x00e3, 2);
+	skip = e->at;
+	em_mov(e, X86_RCX, H_A);
+	jit_to_cold(j, 16, j->jit->poll_f, 0);
+	if (!e->full)
+		skip[-1] = (u8)(e->at - skip);
+	em_mov(e, X86_RCX, H_A);
+}
+
+static void to_thunk(struct jit *j, unsigned cc, const u8 *thunk)
+{
+	em_to(&j->e, em_jcc(&j->e, cc), jit_thunk(j, thunk));
+}
+
+/*
+ * `ind`: reached by a landing entry, H_A the address that was meant, flags in
+ * memory. `poll`: reached backwards from this page. Then the body.
+ */
+void jit_entries(struct jit *j)
+{
+	struct emit *e = &j->e;
+	bool live = j->note[0].live;
+	u8 *over = NULL;
+
+	j->t->ind = (u16)(e->at - j->head);
+	em_insn(e, OP_CMP, H_A, em_sum(H_CPU, H_B, LAND_FIELD(j, va)));
+	to_thunk(j, CC_NE, j->jit->miss);
+	em_insn(e, OP_LOAD, H_C,
+		em_at(H_CPU, (s32)(offsetof(struct bt_cpu, land_context) +
+				   8u * j->t->mode)));
+	em_insn(e, OP_CMP, H_C, em_sum(H_CPU, H_B, LAND_FIELD(j, context)));
+	to_thunk(j, CC_NE, j->jit->miss);
+	em_insn(e, OP_LEA, H_C, em_at(H_A, -(s32)j->t->page_off));
+	em_insn(e, OP_STORE, H_C, JIT_FIELD(ip_page));
+	if (live) {
+		poll(j, j->jit->poll);
+		jit_restore_flags(j);
+		over = em_jmp(e);
+	}
+	j->t->poll = (u16)(e->at - j->head);
+	if (live)
+		poll_softly(j);
+	else
+		poll(j, j->jit->poll_f);
+	if (over)
+		em_to(e, over, e->at);
+	j->t->body = (u16)(e->at - j->head);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The translator's memory: set up and given back outside of guest code. */
+#include "engine/bt/jit_translate.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+static void *reserve(u64 len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+#define LIST_BYTES (BT_JIT_MAX * sizeof(struct bt_trans *))
+
+int bt_jit_init(struct bt_vm *bvm, struct err *err)
+{
+	struct bt_jit *jit = calloc(1, sizeof(*jit));
+	int ret;
+
+	if (!jit)
+		return err_set(err, -ENOMEM, "out of memory");
+	bvm->jit = jit;
+	jit->bmi2 = __builtin_cpu_supports("bmi2");
+	jit->list = reserve(LIST_BYTES);
+	jit->work = calloc(1, sizeof(*jit->work));
+	if (!jit->list || !jit->work)
+		return err_set(err, -ENOMEM, "out of memory");
+	ret = codebuf_init(&jit->code, BT_JIT_CODE, err);
+	if (!ret)
+		bt_jit_emit_thunks(jit);
+	return ret;
+}
+
+void bt_jit_fini(struct bt_vm *bvm)
+{
+	struct bt_jit *jit = bvm->jit;
+
+	if (!jit)
+		return;
+	codebuf_fini(&jit->code);
+	if (jit->list)
+		munmap(jit->list, LIST_BYTES);
+	free(jit->work);
+	free(jit);
+	bvm->jit = NULL;
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest memory in translated code: addresses, the software TLB inline, and the
+ * stack window.
+ *
+ * References: [1] Intel SDM vol. 1 3.7.5 (effective addresses), 3.4.3 (EFLAGS).
+ *
+ * The check (cache.h says why it is one): with the linear address in H_A,
+ *
+ *     H_B = H_A >> 7 & index mask           32 bytes an entry
+ *     H_C = H_A ^ entry.read or .write
+ *     H_C > 4096 - size: run the instruction by its C function
+ *     H_A += entry.addend
+ *
+ * It clobbers the host's flags. Where the guest's are live they are put into
+ * bt_cpu.aflags before and fetched back behind, ahead of the access itself:
+ * that may be an ADC, or it may fault.
+ */
+#include "engine/bt/jit_translate.h"
+
+/* ---- flags ------------------------------------------------------------- */
+
+/* mov H_C, rax; lahf; seto al; mov [aflags], ax; mov rax, H_C */
+void jit_save_flags(struct jit *j)
+{
+	struct emit *e = &j->e;
+
+	em_mov(e, H_C, X86_RAX);
+	em_byte(e, 0x9f);
+	em_bytes(e, 0xc0900f, 3);
+	em_insn(e, OP_STORE16, X86_RAX, JIT_FIELD(aflags));
+	em_mov(e, X86_RAX, H_C);
+}
+
+/* add al, 0x7f makes OF of bit 0; sahf the others. */
+void jit_restore_flags(struct jit *j)
+{
+	struct emit *e = &j->e;
+
+	em_mov(e, H_C, X86_RAX);
+	em_insn(e, OP_MOVZX16, X86_RAX, JIT_FIELD(aflags));
+	em_bytes(e, 0x7f04, 2);
+	em_byte(e, 0x9e);
+	em_mov(e, X86_RAX, H_C);
+}
+
+/* ---- addresses --------------------------------------------------------- */
+
+unsigned jit_use(struct jit *j, unsigned n, unsigned scratch)
+{
+	if (n == X86_RSP)
+		return H_SP;
+	if (!jit_in_memory(n))
+		return n;
+	em_insn(&j->e, OP_LOAD, scratch, jit_gpr(n));
+	return scratch;
+}
+
+/* A base or index register of the operand; EM_NONE: none. */
+static unsigned use_address(struct jit *j, u8 off, unsigned scratch)
+{
+	if (off == BT_REG_ZERO)
+		return EM_NONE;
+	if (off == BT_REG_IP) {
+		em_insn(&j->e, OP_LOAD, scratch, JIT_FIELD(ip_page));
+		return scratch;
+	}
+	return jit_use(j, off / 8, scratch);
+}
+
+static s32 displacement(const struct jit *j)
+{
+	const struct bt_insn *i = jit_insn(j);
+
+	return i->b == BT_REG_IP ? i->disp + jit_next_off(j) : i->disp;
+}
+
+/* The operand as host registers, using H_A and H_B at most. */
+static struct em_rm operand(struct jit *j)
+{
+	const struct bt_insn *i = jit_insn(j);
+	struct em_rm rm = {.mem = true, .disp = displacement(j)};
+
+	rm.base = (u8)use_address(j, i->b, H_A);
+	rm.index = (u8)use_address(j, i->x, H_B);
+	rm.scale = i->scale;
+	return rm;
+}
+
+void jit_address_offset(struct jit *j)
+{
+	struct em_rm rm = operand(j);
+
+	em_insn(&j->e, jit_insn(j)->asize == W32 ? OP_LEA32 : OP_LEA, H_A, rm);
+}
+
+void jit_address(struct jit *j)
+{
+	const struct bt_insn *i = jit_insn(j);
+
+	jit_address_offset(j);
+	if (i->seg != X86_FS && i->seg != X86_GS)
+		return;
+	/* LEA instead of ADD: it leaves the flags alone. */
+	em_insn(&j->e, OP_LOAD, H_B,
+		em_at(H_CPU,
+		      (s32)(offsetof(struct bt_cpu, seg_base) + 8 * i->seg)));
+	em_insn(&j->e, OP_LEA, H_A, em_sum(H_A, H_B, 0));
+}
+
+void jit_lea(struct jit *j)
+{
+	const struct bt_insn *i = jit_insn(j);
+	unsigned n = i->a / 8;
+	unsigned dst = n == X86_RSP ? H_SP : jit_in_memory(n) ? H_C : n;
+	struct em_rm rm = operand(j);
+	u32 op = OP_LEA32;
+
+	if (i->width == W16 && jit_in_memory(n))
+		em_insn(&j->e, OP_LOAD, H_C, jit_gpr(n));
+	if (i->width == W64 && i->asize == W64)
+		op = OP_LEA;
+	if (i->width == W16)
+		op |= EM_66;
+	em_insn(&j->e, op, dst, rm);
+	if (jit_in_memory(n))
+		em_insn(&j->e, OP_STORE, H_C, jit_gpr(n));
+}
+
+/* ---- the software TLB -------------------------------------------------- */
+
+static s32 entry_field(const struct jit *j, size_t field)
+{
+	size_t table = offsetof(struct bt_cpu, mmu) +
+		       j->t->mode * sizeof(struct bt_tlb);
+
+	return (s32)(table + offsetof(struct bt_tlb, e) + field);
+}
+
+_Static_assert(sizeof(struct bt_tlb_entry) == 32, "index is va >> 12 << 5");
+#define INDEX_MASK ((BT_TLB_ENTRIES - 1) << 5)
+
+/* H_B = H_A >> 7 */
+static void shift_index(struct jit *j)
+{
+	if (j->jit->bmi2) {
+		/* rorx H_B, H_A, 7 */
+		em_insn(&j->e, EM_VEX | EM_F2 | EM_0F3A | EM_W | 0xf0, H_B,
+			em_reg(H_A));
+		em_byte(&j->e, 7);
+		return;
+	}
+	em_mov(&j->e, H_B, H_A);
+	em_insn(&j->e, EM_W | OP_SHIFT_IMM, 5, em_reg(H_B));
+	em_byte(&j->e, 7);
+}
+
+void jit_check(struct jit *j, unsigned size, bool write)
+{
+	struct emit *e = &j->e;
+	bool live = j->note[j->n].live;
+	size_t tag = write ? offsetof(struct bt_tlb_entry, write)
+			   : offsetof(struct bt_tlb_entry, read);
+
+	if (live)
+		jit_save_flags(j);
+	shift_index(j);
+	em_insn(e, OP_GROUP1_32, 4, em_reg(H_B));
+	em_bytes(e, INDEX_MASK, 4);
+	em_mov(e, H_C, H_A);
+	em_insn(e, OP_XOR, H_C, em_sum(H_CPU, H_B, entry_field(j, tag)));
+	em_insn(e, EM_W | OP_GROUP1_32, 7, em_reg(H_C));
+	em_bytes(e, 4096 - size, 4);
+	jit_to_cold(j, CC_A, j->jit->exec, j->n);
+	em_insn(e, OP_ADD, H_A,
+		em_sum(H_CPU, H_B,
+		       entry_field(j, offsetof(struct bt_tlb_entry, addend))));
+	if (live)
+		jit_restore_flags(j);
+}
+
+/* ---- the stack window -------------------------------------------------- */
+
+static struct em_rm window_field(const struct jit *j, size_t field)
+{
+	return em_at(H_CPU,
+		     (s32)(offsetof(struct bt_cpu, window) +
+			   j->t->mode * sizeof(struct bt_window) + field));
+}
+
+void jit_window_addend(struct jit *j)
+{
+	em_insn(&j->e, OP_LOAD, H_B,
+		window_field(j, offsetof(struct bt_window, addend)));
+}
+
+/* At the block's beginning: all that it accesses through RSP lies in the page
+ * of the window. */
+void jit_window_check(struct jit *j)
+{
+	struct emit *e = &j->e;
+	bool live = j->note[0].live;
+
+	if (!j->t->win_size)
+		return;
+	if (live)
+		jit_save_flags(j);
+	em_insn(e, OP_LEA, H_C, em_at(H_SP, j->t->win_lo));
+	em_insn(e, OP_XOR, H_C,
+		window_field(j, offsetof(struct bt_window, tag)));
+	em_insn(e, EM_W | OP_GROUP1_32, 7, em_reg(H_C));
+	em_bytes(e, (u32)(4096 - j->t->win_size), 4);
+	jit_to_cold(j, CC_A, j->jit->window, 0);
+	if (live)
+		jit_restore_flags(j);
+}

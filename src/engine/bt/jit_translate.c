@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The translator's driver: one block, from its records to committed code. See
+ * jit.h for what the code looks like.
+ *
+ * Layout: the head (a pointer to the struct bt_trans), entries, the body, and
+ * behind it the cold code, which calls thunks.
+ */
+#include "engine/bt/jit_translate.h"
+
+/* Longest host code of a guest instruction, cold part included; generous. */
+#define ROOM_PER_INSN 256
+#define ROOM_FIXED 512
+
+const u8 *jit_thunk(const struct jit *j, const u8 *exec)
+{
+	return exec - j->to_exec;
+}
+
+void jit_data(struct jit *j, unsigned n)
+{
+	u64 dist = (u64)(j->e.at - j->head);
+
+	em_bytes(&j->e, dist | (u64)n << 24, 4);
+}
+
+void jit_to_cold(struct jit *j, unsigned cc, const u8 *thunk, unsigned n)
+{
+	struct jit_cold *cold = &j->cold[j->colds];
+	u8 *from = cc < 16 ? em_jcc(&j->e, cc) : em_jmp(&j->e);
+
+	if (j->colds == JIT_COLD) {
+		j->e.full = true;
+		return;
+	}
+	*cold = (struct jit_cold){from, thunk, (u8)n};
+	j->colds++;
+}
+
+static void call_thunk(struct jit *j, const u8 *thunk, unsigned n)
+{
+	em_to(&j->e, em_call(&j->e), jit_thunk(j, thunk));
+	jit_data(j, n);
+}
+
+void jit_by_function(struct jit *j)
+{
+	call_thunk(j, j->jit->exec_f, j->n);
+}
+
+static void emit_cold(struct jit *j)
+{
+	for (unsigned k = 0; k < j->colds; k++) {
+		em_to(&j->e, j->cold[k].from, j->e.at);
+		call_thunk(j, j->cold[k].thunk, j->cold[k].n);
+	}
+	j->t->lost = (u16)(j->e.at - j->head);
+	call_thunk(j, j->jit->lost_f, 0);
+}
+
+static void emit_insn(struct jit *j)
+{
+	switch (jit_row(j)->jit_class) {
+	case JIT_COPY:
+	case JIT_SIMD:
+		jit_copy(j);
+		break;
+	case JIT_NOP:
+		break;
+	case JIT_LEA:
+		jit_lea(j);
+		break;
+	case JIT_PUSH:
+		jit_push(j);
+		break;
+	case JIT_POP:
+		jit_pop(j);
+		break;
+	case JIT_LEAVE:
+		jit_leave(j);
+		break;
+	case JIT_JCC:
+		jit_jcc(j);
+		break;
+	case JIT_JMP:
+		jit_jmp(j);
+		break;
+	case JIT_CALL:
+		jit_call(j);
+		break;
+	case JIT_RET:
+		jit_ret(j);
+		break;
+	default:
+		jit_by_function(j);
+	}
+}
+
+/* The parts of the n-th instruction: the record leaves some out. */
+static void decode_again(struct jit *j)
+{
+	struct bt_insn again;
+
+	bt_decode(j->bytes + j->t->at[j->n].guest, jit_insn(j)->len, W64,
+		  j->c->policy->features, &again, &j->parts);
+}
+
+static void emit_body(struct jit *j)
+{
+	jit_window_check(j);
+	for (j->n = 0; j->n < j->b->count; j->n++) {
+		j->t->at[j->n].host = (u16)(j->e.at - j->head);
+		decode_again(j);
+		emit_insn(j);
+	}
+	j->t->at[j->n].host = (u16)(j->e.at - j->head);
+	j->n--;
+	if (!bt_ends_block(jit_insn(j)))
+		jit_goto(j, jit_next_off(j));
+}
+
+static void set_places(struct jit *j)
+{
+	u16 guest = 0;
+
+	for (unsigned n = 0; n < j->b->count; n++) {
+		j->t->at[n].guest = guest;
+		guest = (u16)(guest + j->b->insn[n].len);
+	}
+	j->t->at[j->b->count].guest = guest;
+}
+
+/* Bytes of the block in the host's memory; those that run into a second page
+ * are copied together. */
+static const u8 *block_bytes(struct jit *j, u8 *edge)
+{
+	struct bt_block *b = j->b;
+	const struct bt_ram *ram = bt_ram_find(j->c->bvm, b->pa);
+	const struct bt_ram *ram2;
+	unsigned here = 4096 - (b->pa & 0xfff);
+
+	if (!ram)
+		return NULL;
+	if (b->pa2 == BT_NO_PAGE)
+		return ram->hva + (b->pa - ram->gpa);
+	ram2 = bt_ram_find(j->c->bvm, b->pa2);
+	if (!ram2 || b->bytes > BT_MAX_INSN)
+		return NULL;
+	for (unsigned k = 0; k < b->bytes; k++)
+		edge[k] = k < here ? ram->hva[b->pa - ram->gpa + k]
+				   : ram2->hva[b->pa2 - ram2->gpa + k - here];
+	return edge;
+}
+
+static void commit(struct jit *j)
+{
+	struct bt_jit *jit = j->jit;
+	u64 len = (u64)(j->e.at - j->head);
+
+	j->t->code = (u32)(codebuf_commit(&jit->code, len) - jit->code.exec);
+	j->t->size = (u32)len;
+	jit->list[jit->count++] = j->t;
+}
+
+struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain)
+{
+	struct bt_vm *bvm = c->bvm;
+	struct jit *j = bvm->jit->work;
+	u64 size = sizeof(struct bt_trans) +
+		   (b->count + 1u) * sizeof(struct bt_place);
+	u64 room = ROOM_FIXED + b->count * ROOM_PER_INSN;
+	u8 edge[BT_MAX_INSN];
+
+	j->t = bt_arena_alloc(bvm, align_up(size, 8));
+	j->head = codebuf_reserve(&bvm->jit->code, room);
+	if (!j->t || !j->head || bvm->jit->count == BT_JIT_MAX)
+		return NULL;
+	*j->t = (struct bt_trans){
+		.block = b,
+		.page_off = (u16)(b->pa & 0xfff),
+		.mode = (u8)(c->tlb - c->mmu),
+		.plain = plain,
+	};
+	j->e = (struct emit){j->head, j->head + room, false};
+	j->c = c;
+	j->jit = bvm->jit;
+	j->b = b;
+	j->to_exec = bvm->jit->code.exec - bvm->jit->code.write;
+	j->plain = plain;
+	j->colds = j->ways = 0;
+	j->bytes = block_bytes(j, edge);
+	if (!j->bytes)
+		return NULL;
+	set_places(j);
+	jit_analyse(j);
+	em_bytes(&j->e, (u64)j->t, 8);
+	j->n = 0;
+	jit_entries(j);
+	emit_body(j);
+	emit_cold(j);
+	if (j->e.full)
+		return NULL;
+	commit(j);
+	return j->t;
+}
