@@ -56,18 +56,23 @@ static struct bt_trans *translate(struct bt_cpu *c, struct bt_block *b,
 				  bool plain)
 {
 	struct bt_trans *t;
+	bool full = false;
 
 	bt_lock(&c->bvm->code_lock);
 	t = find_trans(b, mode_of(c), plain);
 	if (!t && b->valid) {
-		t = bt_translate(c, b, plain);
+		t = bt_translate(c, b, plain, &full);
 		if (t) {
 			t->next = b->trans;
 			__atomic_store_n(&b->trans, t, __ATOMIC_RELEASE);
 			c->stat_translated++;
+		} else if (!full) {
+			b->heat = BT_JIT_NEVER;
 		}
 	}
 	bt_unlock(&c->bvm->code_lock);
+	if (full)
+		bt_flush_code(c);
 	return t;
 }
 
@@ -89,10 +94,7 @@ static struct bt_trans *trans_of(struct bt_cpu *c, struct bt_block *b,
 		b->heat++;
 		return NULL;
 	}
-	t = translate(c, b, plain);
-	if (!t && b->valid)
-		bt_flush_code(c);
-	return t;
+	return b->heat == BT_JIT_NEVER ? NULL : translate(c, b, plain);
 }
 
 /* What runs at RIP; NULL: not translated. Raises fetch faults. */

@@ -50,6 +50,7 @@ enum {
 
 /* Executions by the interpreter before a block is translated. */
 #define BT_JIT_HEAT 3
+#define BT_JIT_NEVER 0xff
 #define BT_JIT_CODE MIB(64)
 #define BT_JIT_MAX (1u << 20) /* translations */
 
@@ -112,9 +113,10 @@ void bt_jit_emit_thunks(struct bt_jit *jit);
 
 /*
  * jit_translate.c: translate b for the present mode, without a stack window if
- * `plain`. Under code_lock. NULL: no room.
+ * `plain`. Under code_lock. NULL: it cannot be, or there is no room (*full).
  */
-struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain);
+struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain,
+			      bool *full);
 
 /* Is this host address in a translation's code; for the signal handler. */
 bool bt_jit_covers(const struct bt_cpu *c, u64 rip);

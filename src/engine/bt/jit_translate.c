@@ -6,6 +6,7 @@
  * Layout: the head (a pointer to the struct bt_trans), entries, the body, and
  * behind it the cold code, which calls thunks.
  */
+#include "bt_ops.h"
 #include "engine/bt/jit_translate.h"
 
 /* Longest host code of a guest instruction, cold part included; generous. */
@@ -96,27 +97,43 @@ static void emit_insn(struct jit *j)
 	}
 }
 
-/* The parts of the n-th instruction: the record leaves some out. */
-static void decode_again(struct jit *j)
+/*
+ * The parts of the n-th instruction: the record leaves some out. Another vCPU
+ * may have written to it and wait for the exclusive section to tell us: then
+ * the block is as good as dead. False: the bytes are another instruction's.
+ */
+static bool decode_again(struct jit *j)
 {
+	const struct bt_insn *i = jit_insn(j);
+	u8 bytes[BT_MAX_INSN];
 	struct bt_insn again;
 
-	bt_decode(j->bytes + j->t->at[j->n].guest, jit_insn(j)->len, W64,
-		  j->c->policy->features, &again, &j->parts);
+	for (unsigned k = 0; k < i->len; k++)
+		bytes[k] = *(const volatile u8 *)(j->bytes +
+						  j->t->at[j->n].guest + k);
+	if (bt_decode(bytes, i->len, W64, j->c->policy->features, &again,
+		      &j->parts) != BT_DECODE_OK)
+		return i->row == BT_ROW_UD;
+	return again.row == i->row && again.len == i->len &&
+	       again.mem == i->mem && again.a == i->a && again.b == i->b &&
+	       again.x == i->x && again.lock == i->lock &&
+	       again.asize == i->asize && again.rexw == i->rexw;
 }
 
-static void emit_body(struct jit *j)
+static bool emit_body(struct jit *j)
 {
 	jit_window_check(j);
 	for (j->n = 0; j->n < j->b->count; j->n++) {
 		j->t->at[j->n].host = (u16)(j->e.at - j->head);
-		decode_again(j);
+		if (!decode_again(j))
+			return false;
 		emit_insn(j);
 	}
 	j->t->at[j->n].host = (u16)(j->e.at - j->head);
 	j->n--;
 	if (!bt_ends_block(jit_insn(j)))
 		jit_goto(j, jit_next_off(j));
+	return true;
 }
 
 static void set_places(struct jit *j)
@@ -162,7 +179,8 @@ static void commit(struct jit *j)
 	jit->list[jit->count++] = j->t;
 }
 
-struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain)
+struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain,
+			      bool *full)
 {
 	struct bt_vm *bvm = c->bvm;
 	struct jit *j = bvm->jit->work;
@@ -173,7 +191,8 @@ struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain)
 
 	j->t = bt_arena_alloc(bvm, align_up(size, 8));
 	j->head = codebuf_reserve(&bvm->jit->code, room);
-	if (!j->t || !j->head || bvm->jit->count == BT_JIT_MAX)
+	*full = !j->t || !j->head || bvm->jit->count == BT_JIT_MAX;
+	if (*full)
 		return NULL;
 	*j->t = (struct bt_trans){
 		.block = b,
@@ -196,8 +215,10 @@ struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain)
 	em_bytes(&j->e, (u64)j->t, 8);
 	j->n = 0;
 	jit_entries(j);
-	emit_body(j);
+	if (!emit_body(j))
+		return NULL;
 	emit_cold(j);
+	/* Too long for its room: it stays with the interpreter. */
 	if (j->e.full)
 		return NULL;
 	commit(j);
