@@ -8,8 +8,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CODE_ALIGN 16
-
 static int map_views(struct codebuf *buf, int fd, struct err *err)
 {
 	void *write = mmap(NULL, buf->size, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -55,24 +53,4 @@ void codebuf_fini(struct codebuf *buf)
 	if (buf->exec)
 		munmap(buf->exec, buf->size);
 	buf->write = buf->exec = NULL;
-}
-
-u8 *codebuf_reserve(struct codebuf *buf, u64 len)
-{
-	if (buf->used + len > buf->size)
-		return NULL;
-	return buf->write + buf->used;
-}
-
-const u8 *codebuf_commit(struct codebuf *buf, u64 len)
-{
-	const u8 *at = buf->exec + buf->used;
-
-	buf->used = (buf->used + len + CODE_ALIGN - 1) & ~(u64)(CODE_ALIGN - 1);
-	return at;
-}
-
-void codebuf_reset(struct codebuf *buf, u64 used)
-{
-	buf->used = used;
 }

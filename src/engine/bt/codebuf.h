@@ -18,9 +18,25 @@ struct codebuf {
 int codebuf_init(struct codebuf *buf, u64 size, struct err *err);
 void codebuf_fini(struct codebuf *buf);
 
+/* The rest is inline: it is called while guest SIMD state is live. */
+
 /* Room for `len` bytes in the writable view, 16-byte aligned; NULL: full. */
-u8 *codebuf_reserve(struct codebuf *buf, u64 len);
+static inline u8 *codebuf_reserve(struct codebuf *buf, u64 len)
+{
+	return buf->used + len > buf->size ? NULL : buf->write + buf->used;
+}
+
 /* Keep the first `len` bytes of what was reserved; their executable address. */
-const u8 *codebuf_commit(struct codebuf *buf, u64 len);
+static inline const u8 *codebuf_commit(struct codebuf *buf, u64 len)
+{
+	const u8 *at = buf->exec + buf->used;
+
+	buf->used = align_up(buf->used + len, 16);
+	return at;
+}
+
 /* Forget what is behind the first `used` bytes. */
-void codebuf_reset(struct codebuf *buf, u64 used);
+static inline void codebuf_reset(struct codebuf *buf, u64 used)
+{
+	buf->used = used;
+}

@@ -147,7 +147,7 @@ void bt_run(struct vcpu *vcpu, struct vcpu_exit *exit)
 	exit->kind = VCPU_EXIT_KICK;
 	exit->message[0] = '\0';
 	c->exit = exit;
-	bt_jit_cpu = c;
+	bt_live_cpu = c;
 	/* Whatever came while outside. */
 	bt_attend(c, ATTN_EVENTS);
 	bt_enter(c);
@@ -155,6 +155,6 @@ void bt_run(struct vcpu *vcpu, struct vcpu_exit *exit)
 		bt_deliver_pending(c);
 	run_blocks(c);
 	c->block = NULL;
-	bt_jit_cpu = NULL;
 	bt_leave(c);
+	bt_live_cpu = NULL;
 }

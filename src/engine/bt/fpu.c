@@ -74,7 +74,6 @@ void bt_fpu_save_slow(struct bt_cpu *c)
 	host_control_words();
 	c->fpu_live = false;
 	c->fpu_ready = 0;
-	bt_live_cpu = NULL;
 }
 
 void bt_fpu_reset(struct bt_cpu *c, bool init)

@@ -28,7 +28,6 @@ static const int fault_signals[] = {SIGFPE, SIGILL, SIGSEGV, SIGBUS};
 static struct sigaction previous[ARRAY_SIZE(fault_signals)];
 
 _Thread_local struct bt_cpu *bt_live_cpu;
-_Thread_local struct bt_cpu *bt_jit_cpu;
 
 static bool in_stub(const struct bt_cpu *c, u64 rip)
 {
@@ -106,8 +105,8 @@ static void on_fault(int number, siginfo_t *info, void *context)
 	struct bt_cpu *c = bt_live_cpu;
 	unsigned vector;
 
-	if (bt_jit_cpu && bt_jit_covers(bt_jit_cpu, (u64)regs[REG_RIP])) {
-		leave_translation(bt_jit_cpu, regs);
+	if (c && bt_jit_covers(c, (u64)regs[REG_RIP])) {
+		leave_translation(c, regs);
 		return;
 	}
 	if (!in_stub(c, (u64)regs[REG_RIP])) {

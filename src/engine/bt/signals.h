@@ -12,12 +12,9 @@
 #include "engine/bt/bt.h"
 #include "util/err.h"
 
-/* Whose state is live in this thread's registers; NULL: nobody's. */
+/* Whose code runs on this thread, and whose FPU state may be live in its
+ * registers; NULL: nobody's. */
 extern _Thread_local struct bt_cpu *bt_live_cpu
-	__attribute__((tls_model("initial-exec")));
-
-/* Who runs on this thread, within bt_run(). */
-extern _Thread_local struct bt_cpu *bt_jit_cpu
 	__attribute__((tls_model("initial-exec")));
 
 /* Install the handlers over whatever is there; again and again does no harm.
