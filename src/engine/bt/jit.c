@@ -152,7 +152,7 @@ struct site {
 
 static struct site site_of(const u8 *data)
 {
-	u32 word = *(const u32 *)(const void *)data;
+	u32 word = *(const u32_any *)(const void *)data;
 
 	return (struct site){
 		.t = *(struct bt_trans **)(void *)(data - (word & 0xffffff)),
