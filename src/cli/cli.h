@@ -20,6 +20,7 @@ enum cli_exit {
 	EXIT_TRIPLE = 121,    /* triple fault */
 	EXIT_STUCK = 122,     /* the engine cannot execute the guest further */
 	EXIT_LOST = 123,      /* reset before the command's status was known */
+	EXIT_GUEST = 124,     /* the guest broke the rules of its interface */
 	EXIT_HOST = 125,      /* vireo or its host failed */
 	EXIT_NOEXEC = 126,    /* command found, but cannot be executed */
 	EXIT_NOT_FOUND = 127, /* no such command in the guest */

@@ -183,6 +183,8 @@ static int end_status(const struct run_vm *run, struct err *err)
 		return vm->stop_code & 0xff;
 	case VM_STOP_TRIPLE_FAULT:
 		return failed(err, vm, EXIT_TRIPLE);
+	case VM_STOP_GUEST:
+		return failed(err, vm, EXIT_GUEST);
 	case VM_STOP_FAIL:
 		return failed(err, vm, EXIT_STUCK);
 	case VM_STOP_REQUEST:

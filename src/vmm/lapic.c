@@ -168,7 +168,9 @@ void lapic_reset(struct lapic *lapic, bool init)
 {
 	/* [1] 11.4.7.3: INIT keeps the base address, the mode and the ID. */
 	if (!init) {
-		lapic->regs.apic_base = APIC_DEFAULT_BASE | APIC_BASE_EN;
+		lapic->regs.apic_base = APIC_DEFAULT_BASE;
+		if (lapic->vcpu->vm->irqchip == VM_IRQCHIP_PC)
+			lapic->regs.apic_base |= APIC_BASE_EN;
 		if (lapic->vcpu->id == 0)
 			lapic->regs.apic_base |= APIC_BASE_BSP;
 	}
@@ -568,6 +570,8 @@ static bool lapic_write_base(struct lapic *lapic, u64 val)
 	u64 addr = (BIT(lapic->vcpu->vm->cpu->maxphyaddr) - 1) & ~0xfffull;
 
 	if (val & ~(addr | APIC_BASE_BSP | APIC_BASE_EXTD | APIC_BASE_EN))
+		return false;
+	if (lapic->vcpu->vm->irqchip == VM_IRQCHIP_NONE && val & APIC_BASE_EN)
 		return false;
 	if (!lapic_mode_change_ok(lapic, val))
 		return false;

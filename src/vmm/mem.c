@@ -86,7 +86,7 @@ static u8 *mem_map(int fd, u64 fd_off, u64 len)
 static int mem_add_ram(struct guest_mem *mem, gpa_t gpa, u64 fd_off, u64 len,
 		       struct err *err)
 {
-	struct mem_region *r = &mem->regions[mem->count];
+	struct mem_region *r = &mem->pieces[mem->piece_count];
 	u8 *hva;
 
 	hva = mem_map(mem->fd, fd_off, len);
@@ -102,23 +102,18 @@ static int mem_add_ram(struct guest_mem *mem, gpa_t gpa, u64 fd_off, u64 len,
 		.fd_off = fd_off,
 		.hva = hva,
 	};
-	mem->count++;
+	mem->piece_count++;
+	mem->regions[mem->count++] = *r;
 	mem->ram_size += len;
 	return 0;
 }
 
-int mem_init(struct guest_mem *mem, u64 ram_size, struct err *err)
+static int mem_init_below(struct guest_mem *mem, u64 ram_size, u64 hole,
+			  struct err *err)
 {
-	u64 low = min_u64(ram_size, MEM_HOLE_START);
-	int ret;
+	u64 low = min_u64(ram_size, hole);
+	int ret = mem_create_fd(ram_size, err);
 
-	*mem = (struct guest_mem){.fd = -1};
-	if (ram_size < MEM_MIN_RAM || ram_size > MEM_MAX_RAM ||
-	    ram_size % MEM_PAGE)
-		return err_set(err, -EINVAL,
-			       "guest memory must be 1 MiB to 1 TiB, "
-			       "in steps of 4 KiB");
-	ret = mem_create_fd(ram_size, err);
 	if (ret < 0)
 		return ret;
 	mem->fd = ret;
@@ -131,13 +126,36 @@ int mem_init(struct guest_mem *mem, u64 ram_size, struct err *err)
 	return ret;
 }
 
+int mem_init(struct guest_mem *mem, u64 ram_size, struct err *err)
+{
+	*mem = (struct guest_mem){.fd = -1};
+	if (ram_size < MEM_MIN_RAM || ram_size > MEM_MAX_RAM ||
+	    ram_size % MEM_PAGE)
+		return err_set(err, -EINVAL,
+			       "guest memory must be 1 MiB to 1 TiB, "
+			       "in steps of 4 KiB");
+	return mem_init_below(mem, ram_size, MEM_HOLE_START, err);
+}
+
+int mem_init_flat(struct guest_mem *mem, u64 ram_size, struct err *err)
+{
+	*mem = (struct guest_mem){.fd = -1};
+	if (ram_size < MEM_MIN_RAM || ram_size > MEM_MAX_FLAT ||
+	    ram_size % MEM_PAGE)
+		return err_set(err, -EINVAL,
+			       "this guest's memory must be 1 MiB to 4 GiB, "
+			       "in steps of 4 KiB");
+	return mem_init_below(mem, ram_size, MEM_MAX_FLAT, err);
+}
+
 void mem_fini(struct guest_mem *mem)
 {
-	for (unsigned i = 0; i < mem->count; i++) {
-		struct mem_region *r = &mem->regions[i];
+	for (unsigned i = 0; i < mem->piece_count; i++) {
+		struct mem_region *r = &mem->pieces[i];
 
 		munmap(r->hva - MEM_PAGE, r->len + 2 * MEM_PAGE);
 	}
+	mem->piece_count = 0;
 	mem->count = 0;
 	mem->ram_size = 0;
 	fd_close(&mem->fd);
@@ -167,11 +185,114 @@ void mem_unlisten(struct guest_mem *mem, struct mem_listener *l)
 		l->remove(l, &mem->regions[i]);
 }
 
-static void mem_tell_written(const struct guest_mem *mem, gpa_t gpa, u64 len)
+void mem_written(const struct guest_mem *mem, gpa_t gpa, u64 len)
 {
 	for (struct mem_listener *l = mem->listeners; l; l = l->next)
 		if (l->written)
 			l->written(l, gpa, len);
+}
+
+/* ------------------------------------------------------------------------- */
+/* Rights */
+
+static gpa_t region_end(const struct mem_region *r)
+{
+	return r->gpa + r->len;
+}
+
+/* Is `next` the same memory a little further on? */
+static bool continues(const struct mem_region *r, const struct mem_region *next)
+{
+	return region_end(r) == next->gpa && r->hva + r->len == next->hva;
+}
+
+/* The part of `r` that lies in [start, end), empty: len 0. */
+static struct mem_region part_of(const struct mem_region *r, gpa_t start,
+				 gpa_t end)
+{
+	struct mem_region part = *r;
+
+	start = max_u64(start, r->gpa);
+	end = min_u64(end, region_end(r));
+	part.len = start < end ? end - start : 0;
+	part.gpa = start;
+	part.fd_off += start - r->gpa;
+	part.hva += start - r->gpa;
+	return part;
+}
+
+struct mem_list {
+	struct mem_region regions[3 * MEM_MAX_REGIONS];
+	unsigned count;
+};
+
+static void list_add(struct mem_list *list, const struct mem_region *r)
+{
+	struct mem_region *last = &list->regions[list->count];
+
+	if (!r->len)
+		return;
+	if (list->count && last[-1].rights == r->rights &&
+	    continues(&last[-1], r)) {
+		last[-1].len += r->len;
+		return;
+	}
+	*last = *r;
+	list->count++;
+}
+
+/* mem->regions with the rights of [start, end) changed. */
+static void list_protected(const struct guest_mem *mem, gpa_t start, gpa_t end,
+			   u32 rights, struct mem_list *list)
+{
+	list->count = 0;
+	for (unsigned i = 0; i < mem->count; i++) {
+		const struct mem_region *r = &mem->regions[i];
+		const struct mem_region before = part_of(r, 0, start);
+		const struct mem_region after = part_of(r, end, ~0ull);
+		struct mem_region inside = part_of(r, start, end);
+
+		inside.rights = rights;
+		list_add(list, &before);
+		list_add(list, &inside);
+		list_add(list, &after);
+	}
+}
+
+static void mem_replace(struct guest_mem *mem, const struct mem_list *list)
+{
+	for (struct mem_listener *l = mem->listeners; l; l = l->next)
+		for (unsigned i = mem->count; l->remove && i-- > 0;)
+			l->remove(l, &mem->regions[i]);
+	memcpy(mem->regions, list->regions,
+	       list->count * sizeof(list->regions[0]));
+	mem->count = list->count;
+	for (struct mem_listener *l = mem->listeners; l; l = l->next)
+		for (unsigned i = 0; l->add && i < mem->count; i++)
+			l->add(l, &mem->regions[i]);
+}
+
+int mem_protect(struct guest_mem *mem, gpa_t gpa, u64 len, u32 rights)
+{
+	struct mem_list list;
+
+	if (!len || (gpa | len) % MEM_PAGE || !mem_ptr(mem, gpa, len))
+		return -EINVAL;
+	list_protected(mem, gpa, gpa + len, rights, &list);
+	if (list.count > MEM_MAX_REGIONS)
+		return -ENOSPC;
+	mem_replace(mem, &list);
+	return 0;
+}
+
+u32 mem_rights(const struct guest_mem *mem, gpa_t gpa, u64 len)
+{
+	u32 rights = mem_ptr(mem, gpa, len) ? MEM_RWX : 0;
+
+	for (unsigned i = 0; rights && i < mem->count; i++)
+		if (part_of(&mem->regions[i], gpa, gpa + len).len)
+			rights &= mem->regions[i].rights;
+	return rights;
 }
 
 /* ------------------------------------------------------------------------- */
@@ -187,12 +308,14 @@ const struct mem_region *mem_find(const struct guest_mem *mem, gpa_t gpa)
 
 void *mem_ptr(const struct guest_mem *mem, gpa_t gpa, u64 len)
 {
-	const struct mem_region *r = mem_find(mem, gpa);
+	for (unsigned i = 0; i < mem->piece_count; i++) {
+		const struct mem_region *r = &mem->pieces[i];
 
-	/* gpa is inside, so neither subtraction wraps. */
-	if (!r || len > r->len - (gpa - r->gpa))
-		return NULL;
-	return r->hva + (gpa - r->gpa);
+		/* gpa is inside, so neither subtraction wraps. */
+		if (gpa - r->gpa < r->len && len <= r->len - (gpa - r->gpa))
+			return r->hva + (gpa - r->gpa);
+	}
+	return NULL;
 }
 
 bool mem_read(const struct guest_mem *mem, gpa_t gpa, void *dst, u64 len)
@@ -212,7 +335,7 @@ bool mem_write(struct guest_mem *mem, gpa_t gpa, const void *src, u64 len)
 	if (!dst)
 		return false;
 	memcpy(dst, src, len);
-	mem_tell_written(mem, gpa, len);
+	mem_written(mem, gpa, len);
 	return true;
 }
 
@@ -223,20 +346,16 @@ bool mem_zero(struct guest_mem *mem, gpa_t gpa, u64 len)
 	if (!dst)
 		return false;
 	memset(dst, 0, len);
-	mem_tell_written(mem, gpa, len);
+	mem_written(mem, gpa, len);
 	return true;
 }
 
 u64 mem_low_end(const struct guest_mem *mem)
 {
-	const struct mem_region *r = mem_find(mem, 0);
-
-	return r ? r->len : 0;
+	return mem->piece_count ? mem->pieces[0].len : 0;
 }
 
 u64 mem_high_size(const struct guest_mem *mem)
 {
-	const struct mem_region *r = mem_find(mem, MEM_HIGH_START);
-
-	return r ? r->len : 0;
+	return mem->piece_count > 1 ? mem->pieces[1].len : 0;
 }

@@ -27,17 +27,21 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "engine/engine.h"
+#include "util/fd.h"
+#include "vmm/device.h"
 #include "vmm/trace.h"
 #include "vmm/vm.h"
 
@@ -73,8 +77,14 @@ void vcpu_post(struct vcpu *vcpu, u32 events)
 	if ((before & events) == events)
 		return;
 	vcpu->vm->engine->kick(vcpu);
-	if (atomic_load(&vcpu->sleeping))
+	switch (atomic_load(&vcpu->sleeping)) {
+	case VCPU_SLEEPS:
 		futex_wake(&vcpu->events);
+		break;
+	case VCPU_POLLS:
+		eventfd_write(vcpu->wake_fd, 1);
+		break;
+	}
 }
 
 static void vcpu_sleep(struct vcpu *vcpu)
@@ -82,7 +92,7 @@ static void vcpu_sleep(struct vcpu *vcpu)
 	struct timer *timer = &vcpu->lapic.timer;
 	u64 deadline = timer_take(timer), now;
 
-	atomic_store(&vcpu->sleeping, 1);
+	atomic_store(&vcpu->sleeping, VCPU_SLEEPS);
 	for (;;) {
 		now = clock_ns(&vcpu->vm->clock);
 		if (atomic_load(&vcpu->events) || now >= deadline)
@@ -91,7 +101,7 @@ static void vcpu_sleep(struct vcpu *vcpu)
 						       ? TIMER_NEVER
 						       : deadline - now);
 	}
-	atomic_store(&vcpu->sleeping, 0);
+	atomic_store(&vcpu->sleeping, VCPU_AWAKE);
 	if (now >= deadline)
 		timer->fire(timer, now);
 	else if (deadline != TIMER_NEVER)
@@ -107,6 +117,69 @@ static void vcpu_halt(struct vcpu *vcpu)
 	atomic_fetch_add_explicit(&vcpu->halts, 1, memory_order_relaxed);
 	vcpu_sleep(vcpu);
 	trace(TRACE_VCPU, "wake, events %#x", atomic_load(&vcpu->events));
+}
+
+/* ------------------------------------------------------------------------- */
+/* Waiting for a device's descriptors */
+
+bool vcpu_wait(struct vcpu *vcpu, struct vcpu_wait *wait)
+{
+	if (vcpu->wait)
+		return false;
+	if (vcpu->wake_fd < 0)
+		vcpu->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (vcpu->wake_fd < 0)
+		return false;
+	vcpu->wait = wait;
+	vcpu_post(vcpu, VCPU_EV_KICK);
+	return true;
+}
+
+/* Once; a spurious return is the caller's loop's business. */
+static int vcpu_poll_once(struct vcpu *vcpu, struct vcpu_wait *wait, u64 ns)
+{
+	const struct timespec timeout = {
+		.tv_sec = (time_t)(ns / NS_PER_SEC),
+		.tv_nsec = (long)(ns % NS_PER_SEC),
+	};
+	struct pollfd *wake = &wait->fds[wait->count];
+	eventfd_t wakes;
+	int ready = 0;
+
+	*wake = (struct pollfd){.fd = vcpu->wake_fd, .events = POLLIN};
+	atomic_store(&vcpu->sleeping, VCPU_POLLS);
+	/* As in vcpu_sleep(); what wakes here is a kick, and no interrupt. */
+	if (!(atomic_load(&vcpu->events) & VCPU_EV_KICK))
+		ready = ppoll(wait->fds, wait->count + 1,
+			      ns == TIMER_NEVER ? NULL : &timeout, NULL);
+	atomic_store(&vcpu->sleeping, VCPU_AWAKE);
+	if (ready > 0 && wake->revents) {
+		eventfd_read(vcpu->wake_fd, &wakes);
+		ready--;
+	}
+	return ready;
+}
+
+static void vcpu_poll(struct vcpu *vcpu)
+{
+	struct vcpu_wait *wait = vcpu->wait;
+	u64 now = clock_ns(&vcpu->vm->clock);
+	int ready;
+
+	ready = vcpu_poll_once(vcpu, wait,
+			       wait->deadline == TIMER_NEVER ? TIMER_NEVER
+			       : wait->deadline > now ? wait->deadline - now
+						      : 0);
+	if (atomic_load(&vcpu->events) & VCPU_EV_KICK) {
+		atomic_fetch_and(&vcpu->events, ~(u32)VCPU_EV_KICK);
+		return;
+	}
+	if (ready <= 0 && clock_ns(&vcpu->vm->clock) < wait->deadline)
+		return;
+	vcpu->wait = NULL;
+	pthread_mutex_lock(&wait->dev->lock);
+	wait->done(wait);
+	pthread_mutex_unlock(&wait->dev->lock);
 }
 
 /* ------------------------------------------------------------------------- */
@@ -142,6 +215,10 @@ static void vcpu_loop(struct vcpu *vcpu)
 	struct vcpu_exit exit;
 
 	while (vcpu_may_run(vcpu)) {
+		if (unlikely(vcpu->wait != NULL)) {
+			vcpu_poll(vcpu);
+			continue;
+		}
 		vm->engine->run(vcpu, &exit);
 		switch (exit.kind) {
 		case VCPU_EXIT_KICK:
@@ -149,7 +226,12 @@ static void vcpu_loop(struct vcpu *vcpu)
 			atomic_fetch_and(&vcpu->events, ~(u32)VCPU_EV_KICK);
 			break;
 		case VCPU_EXIT_HALT:
-			vcpu_halt(vcpu);
+			if (vm->irqchip == VM_IRQCHIP_NONE)
+				vm_stop(vm, VM_STOP_GUEST, 0,
+					"the guest executed HLT, and nothing "
+					"could wake it");
+			else
+				vcpu_halt(vcpu);
 			break;
 		case VCPU_EXIT_SHUTDOWN:
 			vm_stop(vm, VM_STOP_TRIPLE_FAULT, 0, "vcpu%u: %s",
@@ -229,6 +311,7 @@ int vcpu_create(struct vm *vm, unsigned id, struct vcpu **out, struct err *err)
 		return err_set(err, -ENOMEM, "out of memory");
 	vcpu->vm = vm;
 	vcpu->id = id;
+	vcpu->wake_fd = -1;
 	ret = lapic_init(&vcpu->lapic, vcpu);
 	if (ret) {
 		free(vcpu);
@@ -252,5 +335,6 @@ void vcpu_destroy(struct vcpu *vcpu)
 		return;
 	vcpu->vm->engine->vcpu_destroy(vcpu);
 	lapic_fini(&vcpu->lapic);
+	fd_close(&vcpu->wake_fd);
 	free(vcpu);
 }

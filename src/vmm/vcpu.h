@@ -3,8 +3,9 @@
  * A vCPU: one host thread, one LAPIC, and a mailbox of events from others.
  * What its registers hold is the engine's.
  *
- * A thread is in one of three places: in engine->run(), asleep in a halt
- * (`sleeping`), or waiting for the VM to run (`parked`). Signals other than
+ * A thread is in one of four places: in engine->run(), asleep in a halt
+ * (`sleeping`), waiting for what a device asked it to (`wait`), or waiting for
+ * the VM to run (`parked`). Signals other than
  * faults are blocked; an engine that kicks by signal unblocks its own in run().
  */
 #pragma once
@@ -15,6 +16,8 @@
 #include "util/types.h"
 #include "vmm/lapic.h"
 
+struct device;
+struct pollfd;
 struct vm;
 
 /*
@@ -48,6 +51,23 @@ struct vcpu_exit {
 	char message[200]; /* SHUTDOWN, FAIL: one sentence with RIP and bytes */
 };
 
+/*
+ * For interfaces whose calls sleep: the instruction that made the call ends,
+ * but the vCPU executes no other until a descriptor is ready or time is up. A
+ * pause of the VM interrupts the wait and a resume takes it up again.
+ */
+struct vcpu_wait {
+	struct device *dev; /* its lock is held in done() */
+	/* `count` descriptors, and room for one more, which is the vCPU's. */
+	struct pollfd *fds;
+	unsigned count;
+	u64 deadline; /* guest ns, TIMER_NEVER: none */
+	/* `fds` say what is ready; on the vCPU's thread. */
+	void (*done)(struct vcpu_wait *wait);
+};
+
+enum vcpu_sleep { VCPU_AWAKE, VCPU_SLEEPS, VCPU_POLLS };
+
 struct vcpu {
 	struct vm *vm;
 	unsigned id; /* also its APIC ID; 0 is the BSP */
@@ -58,7 +78,10 @@ struct vcpu {
 
 	_Atomic u32 events; /* OR of enum vcpu_event; also the futex word */
 	_Atomic u32 sipi_vector;
-	_Atomic u32 sleeping; /* may be in futex_wait on `events` */
+	_Atomic u32 sleeping;	/* enum vcpu_sleep: may be in futex_wait on
+				   `events`, or in poll with wake_fd */
+	struct vcpu_wait *wait; /* by its own thread */
+	int wake_fd;		/* eventfd, made when first needed */
 	bool parked; /* waits because the VM is not running; by vm->lock */
 	_Atomic u64 halts; /* times it slept in HLT */
 };
@@ -69,6 +92,11 @@ void vcpu_destroy(struct vcpu *vcpu);
 int vcpu_start(struct vcpu *vcpu, struct err *err);
 /* Make the thread of a stopped VM end, and wait for it. */
 void vcpu_join(struct vcpu *vcpu);
+/*
+ * In a bus callback, on the vCPU's thread: do so after this instruction. False
+ * if it is to wait already, or the host has no descriptor left.
+ */
+bool vcpu_wait(struct vcpu *vcpu, struct vcpu_wait *wait);
 /* Post events and make the vCPU look, halted or running. Any thread. */
 void vcpu_post(struct vcpu *vcpu, u32 events);
 static inline void vcpu_notify(struct vcpu *vcpu)

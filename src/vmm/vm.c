@@ -61,7 +61,9 @@ static int vm_build(struct vm *vm, const struct vm_config *config,
 	if (!source.tsc_khz)
 		clock_probe(&source);
 	clock_init(&vm->clock, &source);
-	ret = mem_init(&vm->mem, config->ram_size, err);
+	ret = config->irqchip == VM_IRQCHIP_NONE
+		      ? mem_init_flat(&vm->mem, config->ram_size, err)
+		      : mem_init(&vm->mem, config->ram_size, err);
 	if (!ret)
 		ret = timer_queue_init(&vm->timers, &vm->clock, err);
 	if (!ret)
@@ -83,6 +85,8 @@ int vm_create(const struct vm_config *config, struct vm **out, struct err *err)
 	if (config->cpus < 1 || config->cpus > VM_MAX_VCPUS)
 		return err_set(err, -EINVAL, "a VM has 1 to %d CPUs",
 			       VM_MAX_VCPUS);
+	if (config->irqchip == VM_IRQCHIP_NONE && config->cpus > 1)
+		return err_set(err, -EINVAL, "this machine has one CPU");
 	vm = vm_alloc(config);
 	if (!vm)
 		return err_set(err, -ENOMEM, "out of memory");

@@ -42,15 +42,21 @@ enum vm_stop_reason {
 	VM_STOP_RESET,
 	VM_STOP_DEBUG_EXIT, /* stop_code: the process's exit status */
 	VM_STOP_TRIPLE_FAULT,
+	VM_STOP_GUEST,	 /* the guest broke its interface; stop_message */
 	VM_STOP_FAIL,	 /* the engine cannot go on; stop_message */
 	VM_STOP_HOST,	 /* the host failed us; stop_message */
 	VM_STOP_REQUEST, /* the user asked: signal, Ctrl-A x */
 };
 
 enum vm_irqchip {
-	VM_IRQCHIP_PC,	 /* a LAPIC a vCPU; 8259, IOAPIC, 8254 if the board
-			    adds them */
-	VM_IRQCHIP_NONE, /* no interrupt at all: HLT comes out of the engine */
+	VM_IRQCHIP_PC, /* a LAPIC a vCPU; 8259, IOAPIC, 8254 if the board
+			  adds them */
+	/*
+	 * No PC, but what a unikernel's interface has: no interrupt at all, one
+	 * CPU without LAPIC, RAM in one piece from 0, at most MEM_MAX_FLAT.
+	 * HLT, from which nothing could wake, ends the VM.
+	 */
+	VM_IRQCHIP_NONE,
 };
 
 struct vm_config {

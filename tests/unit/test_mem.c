@@ -214,12 +214,91 @@ static void test_listeners(void **state)
 	mem_fini(&mem);
 }
 
+/* ---- rights ------------------------------------------------------------ */
+
+static unsigned rights_seen;
+
+/* A listener's own list must be the memory's, whatever was split or joined. */
+static void count_add(struct mem_listener *l, const struct mem_region *r)
+{
+	rights_seen++;
+}
+
+static void count_remove(struct mem_listener *l, const struct mem_region *r)
+{
+	rights_seen--;
+}
+
+static void test_protect(void **state)
+{
+	struct mem_listener counter = {.add = count_add,
+				       .remove = count_remove};
+	struct guest_mem mem;
+	u64 val = 0;
+
+	assert_int_equal(mem_init_flat(&mem, GIB(4), NULL), 0);
+	assert_int_equal(mem.count, 1);
+	assert_int_equal(mem_low_end(&mem), GIB(4));
+	rights_seen = 0;
+	mem_listen(&mem, &counter);
+	assert_int_equal(mem_protect(&mem, MIB(1), MIB(2), MEM_R | MEM_X), 0);
+	assert_int_equal(mem.count, 3);
+	assert_int_equal(mem.regions[1].gpa, MIB(1));
+	assert_int_equal(mem.regions[1].len, MIB(2));
+	assert_int_equal(mem.regions[2].fd_off, MIB(3));
+	assert_int_equal(rights_seen, 3);
+	/* An accessor passes over the border, a question hears of it. */
+	assert_true(mem_write(&mem, MIB(1) - 4, &val, 8));
+	assert_int_equal(mem_rights(&mem, MIB(1) - 4, 4), MEM_RWX);
+	assert_int_equal(mem_rights(&mem, MIB(1) - 4, 8), MEM_R | MEM_X);
+	assert_int_equal(mem_rights(&mem, MIB(1), 0), MEM_RWX);
+	assert_int_equal(mem_rights(&mem, GIB(4) - 4, 8), 0);
+	assert_int_equal(mem_rights(&mem, UINT64_MAX, 2), 0);
+	/* Over several regions, then everything back into one. */
+	assert_int_equal(mem_protect(&mem, KIB(4), MIB(2), MEM_R), 0);
+	assert_int_equal(mem.count, 4);
+	assert_int_equal(mem_rights(&mem, 0, MIB(3) + 1), MEM_R);
+	assert_int_equal(mem_protect(&mem, 0, GIB(4), MEM_RWX), 0);
+	assert_int_equal(mem.count, 1);
+	assert_int_equal(rights_seen, 1);
+	mem_unlisten(&mem, &counter);
+	assert_int_equal(rights_seen, 0);
+	mem_fini(&mem);
+}
+
+static void test_protect_limits(void **state)
+{
+	struct guest_mem mem;
+	unsigned i;
+
+	assert_int_equal(mem_init(&mem, GIB(3) + MIB(1), NULL), 0);
+	assert_int_equal(mem_protect(&mem, 0, 0, MEM_R), -EINVAL);
+	assert_int_equal(mem_protect(&mem, 1, 4096, MEM_R), -EINVAL);
+	assert_int_equal(mem_protect(&mem, 0, 4097, MEM_R), -EINVAL);
+	assert_int_equal(mem_protect(&mem, GIB(3) - 4096, 8192, MEM_R),
+			 -EINVAL);
+	assert_int_equal(mem_protect(&mem, GIB(4) + MIB(1), 4096, MEM_R),
+			 -EINVAL);
+	for (i = 0; i < (MEM_MAX_REGIONS - 2) / 2; i++)
+		assert_int_equal(mem_protect(&mem, 8192 * i + 4096, 4096, 0),
+				 0);
+	assert_int_equal(mem.count, MEM_MAX_REGIONS);
+	assert_int_equal(mem_protect(&mem, 8192 * i + 4096, 4096, 0), -ENOSPC);
+	assert_int_equal(mem.count, MEM_MAX_REGIONS);
+	mem_fini(&mem);
+	assert_int_equal(mem_init_flat(&mem, GIB(4) + 4096, NULL), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),	  cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_sealed),	  cmocka_unit_test(test_guards),
+		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_sealed),
+		cmocka_unit_test(test_guards),
 		cmocka_unit_test(test_listeners),
+		cmocka_unit_test(test_protect),
+		cmocka_unit_test(test_protect_limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -164,6 +164,8 @@ enum { BT_SHADOW_STI = 1, BT_SHADOW_MOVSS = 2 };
 _Noreturn void bt_raise(struct bt_cpu *c, u8 vector); /* no error code */
 _Noreturn void bt_raise_error(struct bt_cpu *c, u8 vector, u32 error);
 _Noreturn void bt_raise_pf(struct bt_cpu *c, gva_t addr, u32 error);
+/* A fetch from memory that the VM's map says is no code: ends the run. */
+_Noreturn void bt_refuse_fetch(struct bt_cpu *c, gva_t va, gpa_t pa);
 static inline _Noreturn void bt_gp(struct bt_cpu *c)
 {
 	bt_raise_error(c, VEC_GP, 0);

@@ -44,6 +44,22 @@ void bt_raise_pf(struct bt_cpu *c, gva_t addr, u32 error)
 	bt_raise_error(c, VEC_PF, error);
 }
 
+/* The VM ends here; nothing is delivered to the guest. */
+void bt_refuse_fetch(struct bt_cpu *c, gva_t va, gpa_t pa)
+{
+	struct vcpu_exit *e = c->exit;
+
+	bt_stop(c, VCPU_EXIT_FAIL);
+	bt_leave(c);
+	snprintf(e->message, sizeof(e->message),
+		 "host/guest translation fault at rip %#llx: address %#llx "
+		 "(physical %#llx) is no code",
+		 (unsigned long long)c->rip, (unsigned long long)va,
+		 (unsigned long long)pa);
+	bt_enter(c);
+	throw(c);
+}
+
 enum fault_class { BENIGN, CONTRIBUTORY, PAGE_FAULT, DOUBLE_FAULT };
 
 /* [1] table 6-4. */
@@ -93,6 +109,8 @@ void bt_deliver_pending(struct bt_cpu *c)
 		c->delivering < 0 ? BENIGN : classify(c->delivering);
 	enum fault_class second = classify(event.vector);
 
+	if (unlikely(c->attention & ATTN_STOP))
+		return; /* thrown only to get out of the instruction */
 	c->stat_faults[event.vector & 31]++;
 	/* [1] table 6-5. */
 	if (first == DOUBLE_FAULT && second != BENIGN) {

@@ -197,7 +197,7 @@ static void fill(struct bt_cpu *c, gva_t va, const struct bt_page *page,
 	struct bt_tlb_entry *e = &c->tlb->e[index];
 	u64 tag = va & ~0xfffull;
 
-	if (c->tlb == &bt_empty_tlb)
+	if (c->tlb == &bt_empty_tlb || unlikely(!(ram->rights & MEM_R)))
 		return;
 	if (page->large)
 		c->large_slots[(va >> 39 & 511) / 64] |= BIT((va >> 39) & 63);
@@ -296,6 +296,7 @@ static void check_access(struct bt_cpu *c, gva_t va, unsigned size, bool write)
 gpa_t bt_translate_fetch(struct bt_cpu *c, gva_t va)
 {
 	struct bt_access access = {.fetch = true, .user = c->cpl == 3};
+	const struct bt_ram *ram;
 	struct bt_page page;
 
 	if (bt_mode64(c) && unlikely(!x86_is_canonical(va)))
@@ -306,6 +307,9 @@ gpa_t bt_translate_fetch(struct bt_cpu *c, gva_t va)
 	if (va >> 63 && !page.global)
 		c->high_nonglobal = true;
 	c->fetched[va >> 63][fetch_bit(va) / 64] |= BIT(fetch_bit(va) % 64);
+	ram = bt_ram_find(c->bvm, page.pa);
+	if (unlikely(ram && !(ram->rights & MEM_X)))
+		bt_refuse_fetch(c, va, page.pa);
 	return page.pa;
 }
 
@@ -404,7 +408,7 @@ static u64 phys_load(struct bt_cpu *c, gpa_t pa, unsigned size)
 	const struct bt_ram *ram = bt_ram_find(c->bvm, pa);
 	u64 val = 0;
 
-	if (likely(ram != NULL))
+	if (likely(ram && ram->rights & MEM_R))
 		return ram_load(ram->hva + (pa - ram->gpa), size);
 	if (!(size & (size - 1)))
 		return device_load(c, pa, size);
@@ -417,9 +421,7 @@ static void phys_store(struct bt_cpu *c, gpa_t pa, unsigned size, u64 val)
 {
 	const struct bt_ram *ram = bt_ram_find(c->bvm, pa);
 
-	if (likely(ram != NULL)) {
-		if (!(ram->rights & MEM_W))
-			return;
+	if (likely(ram && ram->rights & MEM_W)) {
 		ram_store(ram->hva + (pa - ram->gpa), size, val);
 		bt_code_check(c, ram, pa, size);
 		return;
@@ -511,8 +513,8 @@ void *bt_ptr_slow(struct bt_cpu *c, gva_t va, unsigned size, bool write)
 		translate(c, second_page(c, va), write, &page);
 		return NULL;
 	}
-	if (!ram ||
-	    (write && (!(ram->rights & MEM_W) || page_has_code(ram, page.pa))))
+	if (!ram || !(ram->rights & (write ? MEM_W : MEM_R)) ||
+	    (write && page_has_code(ram, page.pa)))
 		return NULL;
 	return ram->hva + (page.pa - ram->gpa);
 }
@@ -539,10 +541,17 @@ void bt_store_bytes(struct bt_cpu *c, gva_t va, const void *src, unsigned len)
  * A device must not be entered with the section held: it may wait for its own
  * lock, whose holder writes to guest memory and waits for the section.
  */
+static bool is_ram(const struct bt_cpu *c, gpa_t pa)
+{
+	const struct bt_ram *ram = bt_ram_find(c->bvm, pa);
+
+	return ram && (ram->rights & (MEM_R | MEM_W)) == (MEM_R | MEM_W);
+}
+
 static bool rmw_in_ram(const struct bt_cpu *c, unsigned size)
 {
-	return bt_ram_find(c->bvm, c->rmw.pa[0]) &&
-	       (c->rmw.first == size || bt_ram_find(c->bvm, c->rmw.pa[1]));
+	return is_ram(c, c->rmw.pa[0]) &&
+	       (c->rmw.first == size || is_ram(c, c->rmw.pa[1]));
 }
 
 void *bt_rmw_begin_slow(struct bt_cpu *c, gva_t va, unsigned size, bool locked,

@@ -6,7 +6,7 @@
  * (KVM_GET_DIRTY_LOG).
  *
  * A region that the guest may not write is a read-only slot: a write to it
- * arrives as an MMIO exit and is dropped by the bus like any to nobody.
+ * arrives as an MMIO exit and goes to the bus; one it may not read has none.
  * Whether the guest may execute a page is for its own page tables to say.
  */
 #include "engine/kvm/kvm.h"
@@ -48,6 +48,8 @@ static void region_add(struct mem_listener *l, const struct mem_region *r)
 	u32 flags = m->dirty_log ? KVM_MEM_LOG_DIRTY_PAGES : 0;
 	int ret = -ENOSPC;
 
+	if (!(r->rights & MEM_R))
+		return;
 	if (!(r->rights & MEM_W) && m->caps.readonly_mem)
 		flags |= KVM_MEM_READONLY;
 	if (index < KVM_MAX_SLOTS) {
