@@ -16,7 +16,6 @@ struct builder {
 bool row_is_stack(const struct bt_row *row);
 bool row_is_string(const struct bt_row *row);
 u64 pick_target(struct random *r, unsigned size);
-unsigned operand_bytes(const struct test_case *c);
 void fix_address(struct builder *b, u8 reg, u64 val);
 bool choose_address(struct builder *b);
 

@@ -149,7 +149,8 @@ static bool run_case(struct worker *w, struct test_case *c, struct tally *tally,
 	w->shared->worker[w->number].cases++;
 	interpreter_run(w->generator.interpreter, c, &bt);
 	native_run(c, &host);
-	same = compare_outcomes(c, &bt, &host, tally);
+	same = compare_outcomes(c, &bt, &host, tally) ||
+	       hosts_explain(w->generator.interpreter, c, &bt, &host, tally);
 	memory = same_memory(w) || sync_partial(w, c, &host);
 	if ((!same || !memory) && show)
 		compare_print(c, &bt, &host);
@@ -349,6 +350,15 @@ static void report_excluded(void)
 	}
 }
 
+static void report_rules(const u64 by_rule[HOST_RULES])
+{
+	for (unsigned k = 0; k < HOST_RULES; k++)
+		if (by_rule[k])
+			printf("this host  %s: %s (%llu cases)\n",
+			       host_rule_rows(k), host_rule_text(k),
+			       (unsigned long long)by_rule[k]);
+}
+
 static bool report(const struct options *o, const struct shared *shared)
 {
 	struct tally sum = {0};
@@ -376,7 +386,10 @@ static bool report(const struct options *o, const struct shared *shared)
 		sum.mismatches += r->tally.mismatches;
 		sum.undefined_cases += r->tally.undefined_cases;
 		sum.undefined_differ += r->tally.undefined_differ;
+		for (unsigned n = 0; n < HOST_RULES; n++)
+			sum.by_rule[n] += r->tally.by_rule[n];
 	}
+	report_rules(sum.by_rule);
 	printf("%u rows, %u forms (%u without cases), %u rows excluded, %u "
 	       "absent\n%llu cases, %llu of them faults; %llu differ; of %llu "
 	       "with undefined flags %llu differ in these\n",

@@ -141,19 +141,36 @@ void generate_memory(struct generator *g);
 /* False: this form cannot be encoded, and why. */
 bool generate_case(struct generator *g, const struct form *form,
 		   struct test_case *c, const char **why);
+/* The size of its operand in memory. */
+unsigned operand_bytes(const struct test_case *c);
 
-/* ---- compare.c --------------------------------------------------------- */
+/* ---- compare.c and hosts.c --------------------------------------------- */
+
+/* What hosts do otherwise and may. */
+enum host_rule { RULE_CMPS_ORDER, RULE_REP_FLAGS, RULE_VERW_LOCK, HOST_RULES };
 
 struct tally {
 	u64 cases, faults, mismatches;
 	u64 undefined_cases, undefined_differ; /* flags, by case */
 	u32 undefined_seen;		       /* those that differed */
+	u64 by_rule[HOST_RULES];	       /* cases that needed it */
 };
 
 /* Counts; true if all that is defined is equal. */
 bool compare_outcomes(const struct test_case *c, const struct outcome *bt,
 		      const struct outcome *host, struct tally *tally);
+/* How many differences there are. */
+unsigned compare_count(const struct test_case *c, const struct outcome *bt,
+		       const struct outcome *host);
 /* Registers and memory need not be what they were. */
 bool compare_is_partial(const struct test_case *c, const struct outcome *host);
 void compare_print(const struct test_case *c, const struct outcome *bt,
 		   const struct outcome *host);
+
+/* The instructions a rule is for, as row_is() takes them, and what it says. */
+const char *host_rule_rows(enum host_rule rule);
+const char *host_rule_text(enum host_rule rule);
+/* True if rules make the two outcomes equal; counts those that it took. */
+bool hosts_explain(struct interpreter *in, const struct test_case *c,
+		   const struct outcome *bt, const struct outcome *host,
+		   struct tally *tally);
