@@ -260,6 +260,12 @@ static int acpi_pm_loaded(struct device *dev, struct err *err)
 	return 0;
 }
 
+/* A carry before the pause is in the saved registers. */
+static void acpi_pm_quiesce(struct device *dev)
+{
+	pm_update(to_acpi_pm(dev));
+}
+
 static const struct device_option acpi_pm_options[] = {
 	{"irq", OPT_NUM, offsetof(struct acpi_pm, irq), "9",
 	 "interrupt line of the SCI"},
@@ -278,5 +284,6 @@ static const struct device_type acpi_pm_type = {
 	.destroy = acpi_pm_destroy,
 	.reset = acpi_pm_reset,
 	.loaded = acpi_pm_loaded,
+	.quiesce = acpi_pm_quiesce,
 };
 DEVICE_TYPE(acpi_pm_type);

@@ -239,6 +239,16 @@ static int pit_loaded(struct device *dev, struct err *err)
 	return 0;
 }
 
+/* An edge before the pause is not the next machine's to make. */
+static void pit_quiesce(struct device *dev)
+{
+	struct pit *pit = pit_of(dev);
+	u64 tick = pit_now(pit);
+
+	pit_catch_up(pit, tick);
+	pit_settle(pit, tick);
+}
+
 static int pit_create(struct device *dev, struct err *err)
 {
 	struct pit *pit = pit_of(dev);
@@ -286,5 +296,6 @@ static const struct device_type pit_type = {
 	.destroy = pit_destroy,
 	.reset = pit_reset,
 	.loaded = pit_loaded,
+	.quiesce = pit_quiesce,
 };
 DEVICE_TYPE(pit_type);

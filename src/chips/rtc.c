@@ -273,14 +273,34 @@ static bool alarm_matches(const struct rtc_regs *r, unsigned reg, unsigned val)
 					      : rtc_decode(r, alarm));
 }
 
+static bool alarm_is_below(const struct rtc_regs *r, unsigned reg, unsigned end)
+{
+	u8 alarm = r->cmos[reg];
+
+	return alarm >= RTC_ANY || rtc_decode(r, alarm) < end;
+}
+
+/* Is it a time of day? 12-hour hours always are (rtc_decode_hour). */
+static bool alarm_can_match(const struct rtc_regs *r)
+{
+	return alarm_is_below(r, RTC_SECONDS_ALARM, 60) &&
+	       alarm_is_below(r, RTC_MINUTES_ALARM, 60) &&
+	       (!(r->cmos[RTC_B] & RTC_24H) ||
+		alarm_is_below(r, RTC_HOURS_ALARM, 24));
+}
+
 /*
  * Seconds from `seconds` to the alarm's next match, at least 1; 0: never. Whole
- * hours and minutes that do not match are skipped: at most 24 + 60 + 60 steps.
+ * hours and minutes that do not match are skipped, and so are seconds: at most
+ * some 90 steps.
  */
 static unsigned alarm_distance(const struct rtc_regs *r, u64 seconds)
 {
+	unsigned second = rtc_decode(r, r->cmos[RTC_SECONDS_ALARM]);
 	u64 next = seconds + 1;
 
+	if (!alarm_can_match(r))
+		return 0;
 	while (next <= seconds + RTC_DAY_SECONDS) {
 		unsigned of_day = (unsigned)(next % RTC_DAY_SECONDS);
 
@@ -289,7 +309,7 @@ static unsigned alarm_distance(const struct rtc_regs *r, u64 seconds)
 		else if (!alarm_matches(r, RTC_MINUTES_ALARM, of_day / 60 % 60))
 			next += 60 - of_day % 60;
 		else if (!alarm_matches(r, RTC_SECONDS_ALARM, of_day % 60))
-			next++;
+			next += (second + 60 - of_day % 60) % 60;
 		else
 			return (unsigned)(next - seconds);
 	}
@@ -542,6 +562,12 @@ static void rtc_destroy(struct device *dev)
 		timer_fini(&rtc->timer);
 }
 
+/* What came due before the pause is in the saved registers. */
+static void rtc_quiesce(struct device *dev)
+{
+	rtc_update(to_rtc(dev));
+}
+
 /* The battery's clock went on: what came due meanwhile, and the timer anew. */
 static void rtc_resume(struct device *dev)
 {
@@ -577,6 +603,7 @@ static const struct device_type rtc_type = {
 	.destroy = rtc_destroy,
 	.reset = rtc_reset,
 	.loaded = rtc_loaded,
+	.quiesce = rtc_quiesce,
 	.resume = rtc_resume,
 };
 DEVICE_TYPE(rtc_type);

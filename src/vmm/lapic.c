@@ -191,8 +191,32 @@ void lapic_fini(struct lapic *lapic)
 		timer_fini(&lapic->timer);
 }
 
+/* What no guest can have written is not taken from a file either: the rest of
+ * this code counts on it. */
+static void lapic_sanitize(struct lapic *lapic)
+{
+	struct lapic_regs *regs = &lapic->regs;
+	u64 addr = (BIT(lapic->vcpu->vm->cpu->maxphyaddr) - 1) & ~0xfffull;
+	unsigned i;
+
+	regs->apic_base &= addr | APIC_BASE_BSP | APIC_BASE_EXTD | APIC_BASE_EN;
+	if (!(regs->apic_base & APIC_BASE_EN))
+		regs->apic_base &= ~APIC_BASE_EXTD;
+	regs->id = lapic->vcpu->id;
+	if (!lapic_is_x2apic(lapic))
+		regs->id <<= 24;
+	regs->tpr &= 0xff;
+	regs->svr &= lapic_reg_bits(lapic, LAPIC_SVR);
+	regs->timer_dcr &= lapic_reg_bits(lapic, LAPIC_TIMER_DCR);
+	for (i = 0; i < LVT_COUNT; i++)
+		regs->lvt[i] &= lapic_reg_bits(lapic, LAPIC_LVT + 16 * i);
+	/* A count of 0 does not run, least of all in periods. */
+	regs->timer_running = regs->timer_running && regs->timer_icr;
+}
+
 void lapic_loaded(struct lapic *lapic)
 {
+	lapic_sanitize(lapic);
 	lapic_publish(lapic);
 	lapic_timer_update(lapic);
 	/* Whatever was pending must be found. */

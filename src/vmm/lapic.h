@@ -80,7 +80,8 @@ int lapic_init(struct lapic *lapic, struct vcpu *vcpu);
 void lapic_fini(struct lapic *lapic);
 /* RESET (init: false) or INIT (init: true, APIC base and ID stay). */
 void lapic_reset(struct lapic *lapic, bool init);
-/* After regs were filled from a saved state: rebuild everything else. */
+/* After regs were filled from a saved state, which may say anything: correct
+ * what is impossible, rebuild everything else. */
 void lapic_loaded(struct lapic *lapic);
 /*
  * What firmware leaves behind (virtual wire mode, MP specification 3.6.2.2):

@@ -328,15 +328,40 @@ static void test_stale(void **state)
 	assert_int_equal(take(vm), 0);
 }
 
+/* A saved state may say what no guest can have written: a period of 0. */
+static void test_loaded_nonsense(void **state)
+{
+	struct vm *vm = *state;
+	struct lapic_regs *regs = &lapic(vm)->regs;
+
+	wr(vm, LVTT, PERIODIC | VECTOR);
+	regs->timer_running = 1;
+	regs->timer_icr = 0;
+	regs->timer_start_ns = UINT64_MAX;
+	lapic_loaded(lapic(vm));
+	fixture_time(vm, 1000);
+	assert_int_equal(take(vm), 0);
+	assert_int_equal(rd(vm, TMCCT), 0);
+	assert_int_equal(regs->timer_running, 0);
+	regs->lvt[LVT_TIMER] = ~0u;
+	regs->apic_base = APIC_BASE_EXTD;
+	regs->tpr = ~0u;
+	lapic_loaded(lapic(vm));
+	assert_int_equal(regs->lvt[LVT_TIMER], 0x710ff);
+	assert_int_equal(regs->apic_base, 0);
+	assert_int_equal(regs->tpr, 0xff);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(test_one_shot),	   CASE(test_divide),
-		CASE(test_divide_running), CASE(test_periodic),
-		CASE(test_tiny_period),	   CASE(test_masked),
-		CASE(test_deadline),	   CASE(test_mode_change),
-		CASE(test_deadline_ratio), CASE(test_stale),
+		CASE(test_one_shot),	    CASE(test_divide),
+		CASE(test_divide_running),  CASE(test_periodic),
+		CASE(test_tiny_period),	    CASE(test_masked),
+		CASE(test_deadline),	    CASE(test_mode_change),
+		CASE(test_deadline_ratio),  CASE(test_stale),
+		CASE(test_loaded_nonsense),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

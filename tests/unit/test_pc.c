@@ -203,6 +203,37 @@ static void test_reset_device(void **unused)
 	vm_destroy(vm);
 }
 
+/*
+ * Events that are due but not yet found when the VM pauses are in what is
+ * saved: loaded at the same time it saves the same.
+ */
+static void test_late_state(void **unused)
+{
+	const struct board_config config = {.serials = 1};
+	struct board board;
+	struct vm *vm = make(&config, &board);
+	struct device_blob saved, again;
+
+	put(vm, 0x43, 1, 0x34); /* PIT: periodic */
+	put(vm, 0x40, 1, 0x00);
+	put(vm, 0x40, 1, 0x10);
+	put(vm, 0x70, 1, 0x0b); /* RTC: periodic, update */
+	put(vm, 0x71, 1, 0x52);
+	put(vm, PLAT_PM_EVT + 2, 2, 1); /* PM timer's carry */
+	vm->clock.paused_tsc += 1000 * NS_PER_SEC;
+	device_quiesce_all(vm);
+	for (struct device *dev = vm->devices; dev; dev = dev->next) {
+		assert_int_equal(device_save(dev, &saved, NULL), 0);
+		assert_int_equal(device_load(dev, &saved, NULL), 0);
+		assert_int_equal(device_save(dev, &again, NULL), 0);
+		assert_memory_equal(&saved, &again, sizeof(saved));
+	}
+	/* The PIT's edge has reached the 8259. */
+	assert_int_equal(get(vm, BUS_PIO, 0x20, 1) & 1, 1);
+	device_resume_all(vm);
+	vm_destroy(vm);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -214,6 +245,7 @@ int main(void)
 		cmocka_unit_test(test_power_button),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_reset_device),
+		cmocka_unit_test(test_late_state),
 	};
 
 	return cmocka_run_group_tests_name("pc", tests, NULL, NULL);

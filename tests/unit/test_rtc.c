@@ -320,7 +320,9 @@ static void test_alarm(void **state)
 		{0xff, 20, 30, 3600},  {0xff, 0xff, 30, 60},
 		{0xff, 0xff, 0xc0, 1}, {11, 0xff, 0xff, 2370},
 		{0, 0, 0, 49170},      {24, 0, 0, 90000},
-		{10, 60, 0, 90000},
+		{10, 60, 0, 90000},    {0xff, 0xff, 0x7f, 90000},
+		{0xff, 0xff, 29, 59},  {0xff, 20, 29, 3599},
+		{11, 0xff, 7, 2377},
 	};
 	struct bench *b = *state;
 
