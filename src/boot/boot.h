@@ -7,7 +7,8 @@
  *
  * boot_load() looks at the file's own magic: bzImage (64-bit Linux entry, or
  * 32-bit where the image offers no other), ELF with a PVH note, multiboot 1
- * (ELF or a.out-kludge header within 8 KiB).
+ * (ELF or a.out-kludge header within 8 KiB), any other ELF64 (entered like
+ * 64-bit Linux).
  */
 #pragma once
 

@@ -5,7 +5,8 @@
  * The packed kernel inside is unpacked here, at native speed, to the ELF file
  * that it is, and entered where the image's own unpacker would enter it. What
  * cannot be unpacked here (no payload announced, an unknown compression, a
- * 32-bit kernel) is loaded whole and unpacks itself in the guest.
+ * 32-bit kernel) is loaded whole and unpacks itself in the guest. An ELF file
+ * that offers no other protocol gets the same zero page.
  *
  * References: [1] Linux, Documentation/arch/x86/boot.rst, "32-bit Boot
  *                 Protocol", "64-bit Boot Protocol".
@@ -258,6 +259,68 @@ int linux_load(struct guest_mem *mem, const struct boot_config *config,
 		return ret;
 	ret = image.entry_64 ? boot_state_long(mem, bsp, entry, err)
 			     : boot_state_protected(mem, bsp, entry, err);
+	bsp->gpr[X86_RSI] = BOOT_ZERO_PAGE;
+	return ret;
+}
+
+/* ---- ELF files --------------------------------------------------------- */
+
+static int check_elf(const struct elf_image *elf, const struct boot_file *file,
+		     struct err *err)
+{
+	if (!elf->is_64)
+		return err_set(err, -EINVAL,
+			       "%s has neither a PVH note nor a multiboot "
+			       "header: no way to start a 32-bit ELF file",
+			       file->name);
+	if (elf->span.start < MIB(1))
+		return err_set(err, -EINVAL,
+			       "%s wants to lie at %#lx, below 1 MiB",
+			       file->name, elf->span.start);
+	return 0;
+}
+
+int linux_load_elf(struct guest_mem *mem, const struct boot_config *config,
+		   struct x86_state *bsp, struct err *err)
+{
+	const char *cmdline = config->cmdline ? config->cmdline : "";
+	const struct boot_file *file = &config->kernel;
+	const struct elf_chunk whole = {file->data, 0, file->len};
+	struct load load = {.mem = mem, .config = config};
+	u8 header[LINUX_HEADER_LEN];
+	const struct boot_file header_file = {header, sizeof(header),
+					      file->name};
+	struct linux_image image;
+	struct elf_image elf;
+	gpa_t entry = 0;
+	int ret = elf_parse(&elf, file, file->len, err);
+
+	if (!ret)
+		ret = check_elf(&elf, file, err);
+	if (!ret)
+		ret = elf_check_room(&elf, mem, 0, err);
+	if (!ret)
+		ret = elf_entry(&elf, &entry, err);
+	if (!ret)
+		ret = boot_put_cmdline(mem, cmdline, BOOT_CMDLINE_ROOM, err);
+	if (ret)
+		return ret;
+	linux_make_header(header, strlen(cmdline));
+	image = (struct linux_image){
+		.file = &header_file,
+		.header_end = LINUX_HEADER_2_10,
+		.entry_64 = true,
+		.pref = elf.span.start,
+		.init_size = (u32)(elf.span.end - elf.span.start),
+		.initrd_max = LINUX_INITRD_MAX,
+	};
+	ret = place_initrd(&load, &image, err);
+	if (!ret)
+		ret = elf_place(&elf, mem, &whole, 0, err);
+	if (!ret)
+		ret = linux_zero_page(mem, &image, config, &load.initrd, err);
+	if (!ret)
+		ret = boot_state_long(mem, bsp, entry, err);
 	bsp->gpr[X86_RSI] = BOOT_ZERO_PAGE;
 	return ret;
 }

@@ -36,6 +36,19 @@ int linux_load(struct guest_mem *mem, const struct boot_config *config,
 	       struct x86_state *bsp, struct err *err);
 
 /*
+ * An ELF64 file, entered at its entry point as a Linux kernel's 64-bit entry
+ * is: how Firecracker starts vmlinux files and unikernels that are made for it.
+ */
+int linux_load_elf(struct guest_mem *mem, const struct boot_config *config,
+		   struct x86_state *bsp, struct err *err);
+
+/* A setup header as a file would have it; cmdline_len without the NUL. */
+#define LINUX_HEADER_LEN 0x290
+#define LINUX_HEADER_2_10 (0x264 - 0x202) /* its length in protocol 2.10 */
+#define LINUX_INITRD_MAX 0x7fffffff
+void linux_make_header(u8 header[LINUX_HEADER_LEN], u64 cmdline_len);
+
+/*
  * Address randomization, done here because the kernel's own unpacker, which
  * would do it, does not run.
  */

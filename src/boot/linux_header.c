@@ -42,7 +42,7 @@ enum linux_header {
 	HDR_PREF_ADDRESS = 0x258,
 	HDR_INIT_SIZE = 0x260,
 	HDR_END_2_10 = 0x264,
-	HDR_END_MAX = 0x290, /* [2] other fields follow */
+	HDR_END_MAX = LINUX_HEADER_LEN, /* [2] other fields follow */
 };
 enum linux_header_value {
 	BOOT_FLAG = 0xaa55,
@@ -57,6 +57,8 @@ enum linux_header_value {
 	SECTOR = 512,
 };
 
+_Static_assert(LINUX_HEADER_2_10 == HDR_END_2_10 - HDR_MAGIC, "[1]");
+
 /* [2] */
 enum zero_page {
 	ZP_ACPI_RSDP = 0x70,
@@ -64,6 +66,18 @@ enum zero_page {
 	ZP_E820_TABLE = 0x2d0,
 	ZP_SIZE = 4096,
 };
+
+static void put16(u8 *page, unsigned off, u16 val)
+{
+	memcpy(page + off, &val, sizeof(val));
+}
+
+static void put32(u8 *page, unsigned off, u64 val)
+{
+	u32 low = (u32)val;
+
+	memcpy(page + off, &low, sizeof(low));
+}
 
 bool linux_is(const struct boot_file *file)
 {
@@ -183,19 +197,24 @@ int linux_parse(struct linux_image *image, const struct boot_file *file,
 	return ret;
 }
 
+/*
+ * What a bzImage with nothing to unpack would say: for kernels that are ELF
+ * files, which have no setup header.
+ */
+void linux_make_header(u8 header[LINUX_HEADER_LEN], u64 cmdline_len)
+{
+	memset(header, 0, LINUX_HEADER_LEN);
+	put16(header, HDR_BOOT_FLAG, BOOT_FLAG);
+	header[HDR_JUMP_LEN] = LINUX_HEADER_2_10;
+	memcpy(header + HDR_MAGIC, "HdrS", 4);
+	put16(header, HDR_VERSION, VERSION_2_12);
+	put16(header, HDR_XLOADFLAGS, XLF_KERNEL_64);
+	put32(header, HDR_INITRD_MAX, LINUX_INITRD_MAX);
+	/* Unikraft takes what a kernel can take for what it was given. */
+	put32(header, HDR_CMDLINE_SIZE, cmdline_len + 1);
+}
+
 /* ---- zero page --------------------------------------------------------- */
-
-static void put16(u8 *page, unsigned off, u16 val)
-{
-	memcpy(page + off, &val, sizeof(val));
-}
-
-static void put32(u8 *page, unsigned off, u64 val)
-{
-	u32 low = (u32)val;
-
-	memcpy(page + off, &low, sizeof(low));
-}
 
 int linux_zero_page(struct guest_mem *mem, const struct linux_image *image,
 		    const struct boot_config *config,

@@ -45,19 +45,10 @@ int boot_load(struct guest_mem *mem, const struct boot_config *config,
 		return pvh_load(mem, config, bsp, err);
 	if (multiboot_is(kernel))
 		return multiboot_load(mem, config, bsp, err);
-	if (elf_is(kernel->data, kernel->len)) {
-		struct elf_image elf;
-
-		/* Say what is wrong with it before what it lacks. */
-		ret = elf_parse(&elf, kernel, kernel->len, err);
-		return ret ? ret
-			   : err_set(err, -EINVAL,
-				     "%s has neither a PVH note nor a "
-				     "multiboot header: no way to start it",
-				     kernel->name);
-	}
+	if (elf_is(kernel->data, kernel->len))
+		return linux_load_elf(mem, config, bsp, err);
 	return err_set(err, -EINVAL,
 		       "%s is no kernel that Vireo can start (Linux bzImage, "
-		       "ELF with a PVH note, multiboot)",
+		       "ELF with a PVH note, multiboot, ELF64)",
 		       kernel->name);
 }

@@ -59,6 +59,8 @@ static int state_common(struct guest_mem *mem, struct x86_state *state,
 
 	x86_state_reset(state);
 	memset(state->gpr, 0, sizeof(state->gpr));
+	/* No protocol promises a stack, but some kernels push at once. */
+	state->gpr[X86_RSP] = BOOT_STACK;
 	state->rflags = FLAG_1;
 	state->mp_state = X86_MP_RUNNABLE;
 	for (unsigned i = 0; i < X86_SEGS; i++)
@@ -130,7 +132,6 @@ int boot_state_long(struct guest_mem *mem, struct x86_state *state, gpa_t entry,
 	state->cr3 = BOOT_PAGE_TABLES;
 	state->cr4 = CR4_PAE;
 	state->msr.efer = EFER_LME | EFER_LMA;
-	state->gpr[X86_RSP] = BOOT_STACK;
 	state->rip = entry;
 	return 0;
 }

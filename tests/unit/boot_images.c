@@ -148,6 +148,14 @@ u64 image_elf32_pvh(u8 *image)
 	return build_elf32(image);
 }
 
+u64 image_elf64_linux(u8 *image)
+{
+	u64 len = build_elf64(image);
+
+	memset(image + ELF_NOTE, 0, ELF_NOTE_LEN);
+	return len;
+}
+
 /* ---- multiboot --------------------------------------------------------- */
 
 static void put_multiboot(u8 *image, u64 off, u32 flags)
@@ -271,6 +279,7 @@ image_builder image_builder_at(unsigned index)
 		image_elf64_pvh,       image_elf32_pvh,
 		image_elf32_multiboot, image_elf64_multiboot,
 		image_flat_multiboot,  image_bz_lz4,
+		image_elf64_linux,
 	};
 
 	return index < ARRAY_SIZE(builders) ? builders[index] : NULL;

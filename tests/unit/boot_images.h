@@ -43,6 +43,7 @@ u64 image_elf64_pvh(u8 *image);
 u64 image_elf32_pvh(u8 *image);
 u64 image_elf32_multiboot(u8 *image);
 u64 image_elf64_multiboot(u8 *image);
+u64 image_elf64_linux(u8 *image); /* neither a note nor a header */
 u64 image_flat_multiboot(u8 *image);
 /* `code` behind a setup header; payload 0,0: none. */
 struct image_bz {

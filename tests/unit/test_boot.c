@@ -85,6 +85,7 @@ static void check_flat_32(struct machine *m, gpa_t entry)
 	/* The GDT in memory agrees with the hidden parts. */
 	assert_int_equal(quad(m, m->bsp.gdtr.base + 0x10), 0xcf9b000000ffff);
 	assert_int_equal(quad(m, m->bsp.gdtr.base + 0x18), 0xcf93000000ffff);
+	assert_int_equal(m->bsp.gpr[X86_RSP], BOOT_STACK);
 }
 
 static void add_modules(struct machine *m)
@@ -294,6 +295,30 @@ static void test_linux_initrd(void **state)
 	assert_string_equal((char *)at(m, start) + 5000, "and the tail");
 }
 
+/* An ELF file gets the same state and a header of our own making. */
+static void test_linux_elf(void **state)
+{
+	struct machine *m = *state;
+	const gpa_t zp = BOOT_ZERO_PAGE;
+
+	add_modules(m);
+	m->config.module_count = 1;
+	boot(m, image_elf64_linux(m->image));
+	check_linux_64(m);
+	check_segments(m);
+	assert_int_equal(m->bsp.rip, IMAGE_ENTRY);
+	assert_int_equal(m->bsp.gpr[X86_RSP], BOOT_STACK);
+	assert_int_equal(word(m, zp + 0x1fe) & 0xffff, 0xaa55);
+	assert_memory_equal(at(m, zp) + 0x202, "HdrS", 4);
+	assert_int_equal(at(m, zp)[0x1e8], 4);
+	assert_int_equal(quad(m, zp + 0x70), BOOT_ACPI);
+	assert_int_equal(word(m, zp + 0x238), sizeof("console=ttyS0 quiet"));
+	assert_string_equal((char *)at(m, word(m, zp + 0x228)),
+			    "console=ttyS0 quiet");
+	assert_string_equal((char *)at(m, word(m, zp + 0x218)), "module one");
+	assert_int_equal(word(m, zp + 0x21c), 5000);
+}
+
 /* The kernel and its initrd stay apart, wherever the dice put the kernel. */
 static void test_linux_kaslr(void **state)
 {
@@ -405,6 +430,7 @@ int main(void)
 		T(test_multiboot_whole_file),
 		T(test_linux_unpacked),
 		T(test_linux_initrd),
+		T(test_linux_elf),
 		T(test_linux_kaslr),
 		T(test_linux_nokaslr),
 		T(test_linux_whole),

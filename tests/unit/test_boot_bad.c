@@ -28,6 +28,7 @@ enum elf64_fields {
 	PH_FILESZ = 32,
 	PH_MEMSZ = 40,
 	E64_NOTE_VALUE = 0x3010,
+	E32_PH2_TYPE = 52 + 2 * 32,
 };
 enum flat_fields { FLAT_FLAGS = 0x124, FLAT_HEADER_ADDR = 0x12c };
 
@@ -90,11 +91,11 @@ static const struct bad bad_images[] = {
 	/* PVH */
 	{"note out", image_elf64_pvh, E64_PH2 + PH_OFFSET, 8, 0x100000,
 	 "reaches beyond the file"},
-	{"no note", image_elf64_pvh, E64_PH2 + PH_TYPE, 4, 0,
+	{"no note", image_elf32_pvh, E32_PH2_TYPE, 4, 0,
 	 "neither a PVH note nor a multiboot header"},
-	{"other owner", image_elf64_pvh, 0x300c, 4, 0x666666, "neither"},
-	{"note name lies", image_elf64_pvh, 0x3000, 4, 0xffffffff, "neither"},
-	{"note size lies", image_elf64_pvh, 0x3004, 4, 0xfffffffe, "neither"},
+	{"other owner", image_elf32_pvh, 0x300c, 4, 0x666666, "neither"},
+	{"note name lies", image_elf32_pvh, 0x3000, 4, 0xffffffff, "neither"},
+	{"note size lies", image_elf32_pvh, 0x3004, 4, 0xfffffffe, "neither"},
 	{"entry out", image_elf64_pvh, E64_NOTE_VALUE, 4, 0x5000000,
 	 "entry point 0x5000000 is in none"},
 	/* multiboot */
@@ -120,6 +121,13 @@ static const struct bad bad_images[] = {
 	 IMAGE_FLAT_BASE + 0x4000, "entry point"},
 	{"ELF entry", image_elf64_multiboot, E64_ENTRY, 8, 0x5000000,
 	 "in none of its segments"},
+	/* ELF64 without a word about how to start it */
+	{"entry nowhere", image_elf64_linux, E64_ENTRY, 8, 0x5000000,
+	 "in none of its segments"},
+	{"below 1 MiB", image_elf64_linux, E64_PH1 + PH_PADDR, 8, 0x40000,
+	 "below 1 MiB"},
+	{"ELF64 beyond RAM", image_elf64_linux, E64_PH1 + PH_PADDR, 8,
+	 MIB(64) - 0x1000, "beyond RAM"},
 	/* bzImage */
 	{"old protocol", image_bz_lz4, 0x206, 2, 0x209, "protocol 2.9"},
 	{"short header", image_bz_lz4, 0x201, 1, 0x20, "setup header of 32"},
