@@ -119,11 +119,11 @@ struct bt_cpu {
 	u64 ip_page;	 /* linear address of the page that runs */
 	u32 fpu_ready;	 /* OR of FPU_READY_* */
 	u32 jit_site;	 /* offset of code: who jumped, or faulted */
-	u32 jit_landing; /* offset of the landing entry that missed */
+	u32 jit_landing; /* the landing that missed */
 	u64 jit_value;	 /* an address or operand, kept over a check */
 	u64 jit_target;	 /* where reloading registers leads */
 	u64 host_sp;	 /* the thread's own stack */
-	u64 land_context[MMU_COUNT];
+	u64 land_mask;	 /* BT_LANDING_MASK, for PEXT */
 	u8 land_halves[MMU_COUNT]; /* bit per half that entries lead to */
 	u8 land_ready;		   /* bit per mode: entries are filled in */
 	struct bt_window window[MMU_COUNT];
@@ -153,7 +153,7 @@ struct bt_cpu {
 
 	struct bt_tlb mmu[MMU_COUNT];
 	struct bt_jump jump[BT_JUMP_ENTRIES];
-	struct bt_landing land[MMU_COUNT][BT_LANDINGS];
+	struct bt_landings land[MMU_COUNT];
 };
 
 enum { BT_SHADOW_STI = 1, BT_SHADOW_MOVSS = 2 };

@@ -80,15 +80,24 @@ struct bt_block {
 	struct bt_insn insn[];
 };
 
-/* Where a linear address leads in translated code (jit_branch.c). */
-struct bt_landing {
-	u64 va;
-	u64 context; /* bt_cpu.land_context when it was filled */
-	const u8 *code;
-	u64 reserved; /* 32 bytes: an index is shifted, not multiplied */
-};
-#define BT_LANDING_BITS 11
+/*
+ * Where linear addresses lead in translated code (jit_branch.c), by a few bits
+ * of theirs. key: the address negated, so that a sum with it tells a match by
+ * being zero, which needs no flags. An empty place leads to the thunk that
+ * fills it.
+ */
+#define BT_LANDING_BITS 12
 #define BT_LANDINGS (1u << BT_LANDING_BITS)
+#define BT_LANDING_MASK 0x5ffcull /* bits of the address: 12 of them */
+#define BT_LANDING_LOG 256
+
+struct bt_landings {
+	u64 key[BT_LANDINGS];
+	const u8 *code[BT_LANDINGS];
+	/* What has been filled since the last flush; as bt_tlb.low. */
+	u32 count;
+	u16 log[BT_LANDING_LOG];
+};
 
 /* The page that RSP was last found in, writable and plain RAM: translated code
  * accesses it without looking into the TLB. An address in no window: bit 63. */

@@ -33,13 +33,43 @@ static const u8 *entry(const struct bt_cpu *c, const struct bt_trans *t, u16 at)
 	return c->bvm->jit->code.exec + t->code + at;
 }
 
-/* Landing entries of a mode lead to the thunk until they are filled. */
+/* Landings of a mode lead to the thunk until they are filled. */
 static void prepare_landings(struct bt_cpu *c, unsigned mode)
 {
 	for (unsigned k = 0; k < BT_LANDINGS; k++)
-		c->land[mode][k] = (struct bt_landing){
-			.va = 1ull << 63, .code = c->bvm->jit->miss};
+		c->land[mode].code[k] = c->bvm->jit->miss;
+	c->land[mode].count = 0;
+	c->land_mask = BT_LANDING_MASK;
 	c->land_ready |= (u8)(1u << mode);
+}
+
+static void fill_landing(struct bt_cpu *c, unsigned mode, u64 va,
+			 const u8 *code)
+{
+	struct bt_landings *l = &c->land[mode];
+	unsigned at = c->jit_landing;
+
+	l->key[at] = -va;
+	l->code[at] = code;
+	c->land_halves[mode] |= (u8)(1u << (va >> 63));
+	if (l->count < BT_LANDING_LOG)
+		l->log[l->count] = (u16)at;
+	if (l->count <= BT_LANDING_LOG)
+		l->count++;
+}
+
+void bt_jit_forget(struct bt_cpu *c, unsigned mode)
+{
+	struct bt_landings *l = &c->land[mode];
+
+	c->land_halves[mode] = 0;
+	if (l->count > BT_LANDING_LOG) {
+		prepare_landings(c, mode);
+		return;
+	}
+	for (unsigned k = 0; k < l->count; k++)
+		l->code[l->log[k]] = c->bvm->jit->miss;
+	l->count = 0;
 }
 
 static struct bt_trans *find_trans(const struct bt_block *b, unsigned mode,
@@ -322,7 +352,6 @@ static u64 bad_target(struct bt_cpu *c)
 
 u64 bt_jit_miss(struct bt_cpu *c, const u8 *data)
 {
-	struct bt_landing *l;
 	struct bt_trans *t;
 	u64 va = c->jit_value;
 
@@ -335,12 +364,7 @@ u64 bt_jit_miss(struct bt_cpu *c, const u8 *data)
 	t = trans_at_ip(c);
 	if (!t)
 		return 0;
-	l = (struct bt_landing *)(void *)((u8 *)c->land[t->mode] +
-					  c->jit_landing);
-	l->va = va;
-	l->context = c->land_context[t->mode];
-	l->code = entry(c, t, t->ind);
-	c->land_halves[t->mode] |= (u8)(1u << (va >> 63));
+	fill_landing(c, t->mode, va, entry(c, t, t->ind));
 	c->ip_page = va & ~0xfffull;
 	return (u64)entry(c, t, t->body);
 }

@@ -19,8 +19,8 @@
  * Where a block is in the guest's address space is not part of its code, so
  * that processes share translations: bt_cpu.ip_page is the linear address of
  * the page that runs. Jumps within the page are chained directly; all others
- * go by a landing table indexed by a hash, and the landing block checks that it
- * is the one that was meant (`ind`).
+ * go by a landing table, and the landing block checks that it is the one that
+ * was meant (`ind`).
  *
  * What emitted code cannot or does not want to do calls a thunk
  * (jit_thunk.c), which puts all registers into bt_cpu, changes to the thread's
@@ -93,6 +93,7 @@ struct bt_jit {
 	struct bt_trans **list; /* by ascending code offset */
 	u32 count;
 	bool bmi2;
+	bool fast_pext; /* on Zen 1 and 2 it is slow */
 	/* Executable addresses. The _f ones save the flags of the host. */
 	const u8 *enter, *resume;
 	const u8 *exec, *exec_f, *link_f, *window, *fpu, *poll, *poll_f;
@@ -108,6 +109,8 @@ void bt_jit_kill(struct bt_vm *bvm, struct bt_block *b);
 /* Run translated code from RIP until the run loop has to look. False: nothing
  * has been run, RIP's block is not translated. */
 bool bt_jit_run(struct bt_cpu *c);
+/* Where addresses lead in this mode has changed. */
+void bt_jit_forget(struct bt_cpu *c, unsigned mode);
 /* jit_thunk.c */
 void bt_jit_emit_thunks(struct bt_jit *jit);
 

@@ -7,15 +7,22 @@
  * Within the page a jump leads straight to the other block: at first to cold
  * code that has it looked up (bt_jit_link()), then, patched, to its body, or
  * to the entry that looks at bt_cpu.attention if it leads backwards. So every
- * loop looks. All other jumps put the target's address into H_A and the offset
- * of a landing entry into H_B, and the arithmetic flags into bt_cpu.aflags.
+ * loop looks. All other jumps put the target's address into H_A and the number
+ * of a landing into H_B, and go where that leads. No flag changes on the way:
+ * a caller cannot know whether they are live.
  */
 #include "engine/bt/jit_translate.h"
 
-#define LAND_FIELD(j, name)                                          \
-	(s32)(offsetof(struct bt_cpu, land) +                        \
-	      (j)->t->mode * sizeof(((struct bt_cpu *)0)->land[0]) + \
-	      offsetof(struct bt_landing, name))
+/* Field of the landing whose number is in H_B. */
+static struct em_rm landing(const struct jit *j, size_t field)
+{
+	struct em_rm rm = em_sum(H_CPU, H_B, 0);
+
+	rm.scale = 3;
+	rm.disp = (s32)(offsetof(struct bt_cpu, land) +
+			j->t->mode * sizeof(struct bt_landings) + field);
+	return rm;
+}
 
 /* ---- leaving ----------------------------------------------------------- */
 
@@ -25,22 +32,29 @@ static void land(struct jit *j)
 {
 	em_insn(&j->e, 0xc7, 0, JIT_FIELD(jit_site));
 	em_bytes(&j->e, (u64)(j->e.at - j->jit->code.write), 4);
-	em_insn(&j->e, OP_GROUP5, 4, em_sum(H_CPU, H_B, LAND_FIELD(j, code)));
+	em_insn(&j->e, OP_GROUP5, 4,
+		landing(j, offsetof(struct bt_landings, code)));
 }
 
-/* To the address in H_A, by its hash. */
+/* To the address in H_A. */
 static void jump_indirect(struct jit *j)
 {
 	struct emit *e = &j->e;
 
+	if (j->jit->fast_pext) {
+		em_insn(e,
+			EM_VEX | EM_F3 | EM_0F38 | EM_W | 0xf5 | H_A << EM_VVVV,
+			H_B, JIT_FIELD(land_mask));
+		land(j);
+		return;
+	}
+	/* imul H_B, H_A, K; shr H_B, 32 - bits */
 	jit_save_flags(j);
-	/* imul H_B, H_A, K; shr H_B, 32 - bits - 5; and H_B, mask */
 	em_insn(e, OP_IMUL_IMM, H_B, em_reg(H_A));
 	em_bytes(e, 0x9e3779b1, 4);
 	em_insn(e, OP_SHIFT_IMM, 5, em_reg(H_B));
-	em_byte(e, 32 - BT_LANDING_BITS - 5);
-	em_insn(e, OP_GROUP1_32, 4, em_reg(H_B));
-	em_bytes(e, (BT_LANDINGS - 1) << 5, 4);
+	em_byte(e, 32 - BT_LANDING_BITS);
+	jit_restore_flags(j);
 	land(j);
 }
 
@@ -51,17 +65,16 @@ static void page_address(struct jit *j, s64 off, unsigned reg)
 	em_insn(&j->e, OP_LEA, reg, em_at(reg, (s32)off));
 }
 
-/* To another page: each such place has a landing entry of its own, as far as
- * there are enough. */
+/* To another page: each such place has a landing of its own, as far as there
+ * are enough. */
 static void jump_far(struct jit *j, s64 target)
 {
 	u32 hash = (u32)(j->b->pa + j->t->at[j->n].guest) * 0x9e3779b1u +
 		   (u32)target * 0x85ebca6bu;
 
-	jit_save_flags(j);
 	page_address(j, target, H_A);
 	em_short(&j->e, 0xb8, H_B);
-	em_bytes(&j->e, (hash >> (32 - BT_LANDING_BITS)) << 5, 4);
+	em_bytes(&j->e, hash >> (32 - BT_LANDING_BITS), 4);
 	land(j);
 }
 
@@ -251,42 +264,40 @@ static void poll_softly(struct jit *j)
 	em_mov(e, X86_RCX, H_A);
 }
 
-static void to_thunk(struct jit *j, unsigned cc, const u8 *thunk)
+/* H_A is the address that was meant, H_B the landing's number; flags are the
+ * guest's. H_A plus the key is zero if it is this block that was meant. */
+static void verify(struct jit *j)
 {
-	em_to(&j->e, em_jcc(&j->e, cc), jit_thunk(j, thunk));
+	struct emit *e = &j->e;
+	u8 *skip;
+
+	em_mov(e, H_C, X86_RCX);
+	em_insn(e, OP_LOAD, X86_RCX,
+		landing(j, offsetof(struct bt_landings, key)));
+	em_insn(e, OP_LEA, X86_RCX, em_sum(X86_RCX, H_A, 0));
+	em_bytes(e, 0x00e3, 2); /* jrcxz */
+	skip = e->at;
+	em_mov(e, X86_RCX, H_C);
+	em_to(e, em_jmp(e), jit_thunk(j, j->jit->miss));
+	if (!e->full)
+		skip[-1] = (u8)(e->at - skip);
+	em_mov(e, X86_RCX, H_C);
+	em_insn(e, OP_LEA, H_C, em_at(H_A, -(s32)j->t->page_off));
+	em_insn(e, OP_STORE, H_C, JIT_FIELD(ip_page));
 }
 
 /*
- * `ind`: reached by a landing entry, H_A the address that was meant, flags in
- * memory. `poll`: reached backwards from this page. Then the body.
+ * `ind`: reached by a landing. `poll`: reached backwards from this page. Then
+ * the body.
  */
 void jit_entries(struct jit *j)
 {
-	struct emit *e = &j->e;
-	bool live = j->note[0].live;
-	u8 *over = NULL;
-
-	j->t->ind = (u16)(e->at - j->head);
-	em_insn(e, OP_CMP, H_A, em_sum(H_CPU, H_B, LAND_FIELD(j, va)));
-	to_thunk(j, CC_NE, j->jit->miss);
-	em_insn(e, OP_LOAD, H_C,
-		em_at(H_CPU, (s32)(offsetof(struct bt_cpu, land_context) +
-				   8u * j->t->mode)));
-	em_insn(e, OP_CMP, H_C, em_sum(H_CPU, H_B, LAND_FIELD(j, context)));
-	to_thunk(j, CC_NE, j->jit->miss);
-	em_insn(e, OP_LEA, H_C, em_at(H_A, -(s32)j->t->page_off));
-	em_insn(e, OP_STORE, H_C, JIT_FIELD(ip_page));
-	if (live) {
-		poll(j, j->jit->poll);
-		jit_restore_flags(j);
-		over = em_jmp(e);
-	}
-	j->t->poll = (u16)(e->at - j->head);
-	if (live)
+	j->t->ind = (u16)(j->e.at - j->head);
+	verify(j);
+	j->t->poll = (u16)(j->e.at - j->head);
+	if (j->note[0].live)
 		poll_softly(j);
 	else
 		poll(j, j->jit->poll_f);
-	if (over)
-		em_to(e, over, e->at);
-	j->t->body = (u16)(e->at - j->head);
+	j->t->body = (u16)(j->e.at - j->head);
 }

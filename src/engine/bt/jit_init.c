@@ -25,6 +25,8 @@ int bt_jit_init(struct bt_vm *bvm, struct err *err)
 		return err_set(err, -ENOMEM, "out of memory");
 	bvm->jit = jit;
 	jit->bmi2 = __builtin_cpu_supports("bmi2");
+	jit->fast_pext = jit->bmi2 && !__builtin_cpu_is("znver1") &&
+			 !__builtin_cpu_is("znver2");
 	jit->list = reserve(LIST_BYTES);
 	jit->work = calloc(1, sizeof(*jit->work));
 	if (!jit->list || !jit->work)

@@ -115,14 +115,14 @@ static const u8 *thunk(struct maker *m,
 	return at + m->to_exec;
 }
 
-/* Jumped to, not called: H_A is the address, H_B the landing entry. */
+/* Jumped to, not called: H_A is the address, H_B the landing. */
 static const u8 *miss(struct maker *m)
 {
 	u8 *at = m->e.at;
 
 	em_insn(&m->e, OP_STORE, H_A, JIT_FIELD(jit_value));
 	em_insn(&m->e, OP_STORE32, H_B, JIT_FIELD(jit_landing));
-	spill(&m->e, false);
+	spill(&m->e, true);
 	call_function(&m->e, m->tail, bt_jit_miss);
 	return at + m->to_exec;
 }

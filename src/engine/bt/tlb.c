@@ -21,6 +21,7 @@
  * current table (alignment checks, data breakpoints).
  */
 #include "engine/bt/fpu.h"
+#include "engine/bt/jit.h"
 #include "engine/bt/mem.h"
 #include "engine/bt/sys.h"
 #include "engine/bt/vm.h"
@@ -65,10 +66,8 @@ static void flush_fetches(struct bt_cpu *c, unsigned half)
 {
 	c->fetch[half]++;
 	for (unsigned m = 0; m < MMU_COUNT; m++)
-		if (c->land_halves[m] >> half & 1) {
-			c->land_context[m]++;
-			c->land_halves[m] = 0;
-		}
+		if (c->land_halves[m] >> half & 1)
+			bt_jit_forget(c, m);
 	for (unsigned k = 0; k < ARRAY_SIZE(c->fetched[half]); k++)
 		c->fetched[half][k] = 0;
 }
