@@ -333,7 +333,8 @@ static unsigned insn_by_code(const struct bt_trans *t, u32 code)
 
 /*
  * A jump to an address that is not canonical is #GP in the jump ([1] vol. 2,
- * RET and others). It has moved RSP by now.
+ * RET and others). It has moved RSP by now. An instruction that is no jump has
+ * only run into such an address: then the fetch there faults.
  */
 static u64 bad_target(struct bt_cpu *c)
 {
@@ -342,6 +343,10 @@ static u64 bad_target(struct bt_cpu *c)
 	const struct bt_insn *i = &t->block->insn[n];
 	const struct bt_row *row = &bt_rows[i->row];
 
+	if (!bt_ends_block(i)) {
+		c->gpr[17] = c->jit_value;
+		return 0;
+	}
 	if (row->jit_class == JIT_CALL)
 		c->gpr[X86_RSP] += 8;
 	if (row->jit_class == JIT_RET)

@@ -91,12 +91,6 @@ static unsigned access_size(const struct bt_insn *i, const struct bt_row *row)
 	return row->jit_size ? row->jit_size : 1u << i->width;
 }
 
-static bool is_stack_operand(const struct bt_insn *i)
-{
-	return i->mem && i->b == BT_REG(X86_RSP) && i->x == BT_REG_ZERO &&
-	       i->asize == W64 && i->seg != X86_FS && i->seg != X86_GS;
-}
-
 /* RSP as the destination: ADD, SUB with an immediate are followed. */
 static void move_rsp(struct stack *s, const struct bt_insn *i,
 		     const struct bt_row *row)
@@ -117,17 +111,18 @@ static bool writes_rsp(const struct bt_insn *i, const struct bt_row *row)
 		       row->operands[0] == 'R';
 	u8 e = e_first ? i->a : i->b, g = e_first ? i->b : i->a;
 
+	if (row->jit_ops & JIT_V_W && i->v == BT_REG(X86_RSP))
+		return true;
 	if (i->mem)
 		return (row->jit_ops & JIT_G_W) && i->a == BT_REG(X86_RSP);
 	return (row->jit_ops & JIT_E_W && e == BT_REG(X86_RSP)) ||
-	       (row->jit_ops & JIT_G_W && g == BT_REG(X86_RSP)) ||
-	       (row->jit_ops & JIT_V_W && i->v == BT_REG(X86_RSP));
+	       (row->jit_ops & JIT_G_W && g == BT_REG(X86_RSP));
 }
 
 static bool note_copy(struct stack *s, const struct bt_insn *i,
 		      const struct bt_row *row)
 {
-	bool window = is_stack_operand(i) &&
+	bool window = jit_is_stack_operand(i) &&
 		      cover(s, s->at + i->disp, access_size(i, row));
 
 	if (writes_rsp(i, row))
@@ -145,7 +140,7 @@ static bool note_push(struct stack *s, const struct bt_insn *i)
 	}
 	window = cover(s, s->at - 8, 8);
 	/* PUSH of memory has a second access, which may be the window's too. */
-	if (i->mem && is_stack_operand(i) && !cover(s, s->at + i->disp, 8))
+	if (i->mem && jit_is_stack_operand(i) && !cover(s, s->at + i->disp, 8))
 		window = false;
 	s->at -= 8;
 	return window;
@@ -165,7 +160,7 @@ static bool note_lea(struct stack *s, const struct bt_insn *i)
 {
 	if (i->a != BT_REG(X86_RSP))
 		return false;
-	if (is_stack_operand(i) && i->width == W64)
+	if (jit_is_stack_operand(i) && i->width == W64)
 		s->at += i->disp;
 	else
 		s->known = false;

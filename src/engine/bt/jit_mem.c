@@ -61,25 +61,22 @@ static unsigned use_address(struct jit *j, u8 off, unsigned scratch)
 {
 	if (off == BT_REG_ZERO)
 		return EM_NONE;
+	/* The offset is added here: with the displacement of the instruction
+	 * it may be beyond 32 bits. */
 	if (off == BT_REG_IP) {
 		em_insn(&j->e, OP_LOAD, scratch, JIT_FIELD(ip_page));
+		em_insn(&j->e, OP_LEA, scratch,
+			em_at(scratch, jit_next_off(j)));
 		return scratch;
 	}
 	return jit_use(j, off / 8, scratch);
-}
-
-static s32 displacement(const struct jit *j)
-{
-	const struct bt_insn *i = jit_insn(j);
-
-	return i->b == BT_REG_IP ? i->disp + jit_next_off(j) : i->disp;
 }
 
 /* The operand as host registers, using H_A and H_B at most. */
 static struct em_rm operand(struct jit *j)
 {
 	const struct bt_insn *i = jit_insn(j);
-	struct em_rm rm = {.mem = true, .disp = displacement(j)};
+	struct em_rm rm = {.mem = true, .disp = i->disp};
 
 	rm.base = (u8)use_address(j, i->b, H_A);
 	rm.index = (u8)use_address(j, i->x, H_B);

@@ -30,7 +30,7 @@ static void push_memory(struct jit *j)
 	const struct bt_insn *i = jit_insn(j);
 	struct em_rm place;
 
-	if (j->note[j->n].window && i->b == BT_REG(X86_RSP)) {
+	if (j->note[j->n].window && jit_is_stack_operand(i)) {
 		jit_window_addend(j);
 		em_insn(&j->e, OP_LOAD, H_C, em_sum(H_SP, H_B, i->disp));
 		em_insn(&j->e, OP_STORE, H_C, em_sum(H_SP, H_B, -8));

@@ -78,6 +78,14 @@ static inline bool jit_in_memory(unsigned n)
 /* Guest register n into a host register: its own, or `scratch`, loaded. */
 unsigned jit_use(struct jit *j, unsigned n, unsigned scratch);
 
+/* Is the memory operand [RSP + disp], without an index and in a flat segment:
+ * what the stack window may cover? */
+static inline bool jit_is_stack_operand(const struct bt_insn *i)
+{
+	return i->mem && i->b == BT_REG(X86_RSP) && i->x == BT_REG_ZERO &&
+	       i->asize == W64 && i->seg != X86_FS && i->seg != X86_GS;
+}
+
 /* jit_analyse.c */
 void jit_analyse(struct jit *j);
 

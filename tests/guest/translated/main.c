@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a translator could get wrong that an interpreter does not: each piece
+ * of code runs often enough to be translated.
+ *
+ * References: [1] Intel SDM vol. 2 (PUSH, MULX), vol. 1 3.7.5.1
+ *                 (RIP-relative addresses).
+ */
+#include "expect.h"
+#include "x86.h"
+
+enum { TIMES = 16, BIT_BMI2 = 1 << 8 };
+
+static u64 table[4] = {0x1111, 0x2222, 0x3333, 0x4444};
+
+/* PUSH of [RSP + index]: the index counts. */
+static u64 push_indexed(u64 index)
+{
+	u64 got;
+
+	__asm__ volatile("push $7\n\t"
+			 "push $6\n\t"
+			 "push $5\n\t"
+			 "push (%%rsp, %1, 8)\n\t"
+			 "pop %0\n\t"
+			 "add $24, %%rsp"
+			 : "=&r"(got)
+			 : "r"(index)
+			 : "memory", "cc");
+	return got;
+}
+
+/* PUSH of FS:[RSP + 16], with the base that makes that `place`. */
+static u64 push_segment(const u64 *place)
+{
+	u64 got;
+
+	__asm__ volatile("push $9\n\t"
+			 "mov %1, %%rax\n\t"
+			 "sub %%rsp, %%rax\n\t"
+			 "sub $16, %%rax\n\t"
+			 "mov %%rax, %%rdx\n\t"
+			 "shr $32, %%rdx\n\t"
+			 "mov %2, %%ecx\n\t"
+			 "wrmsr\n\t"
+			 "push %%fs:16(%%rsp)\n\t"
+			 "pop %0\n\t"
+			 "add $8, %%rsp"
+			 : "=&r"(got)
+			 : "r"(place), "i"(MSR_FS_BASE)
+			 : "rax", "rcx", "rdx", "memory", "cc");
+	return got;
+}
+
+static void test_push(void)
+{
+	for (unsigned n = 0; n < 3 * TIMES; n++)
+		expect_eq(push_indexed(n % 3), 5 + n % 3);
+	for (unsigned n = 0; n < TIMES; n++)
+		expect_eq(push_segment(&table[n % 4]), table[n % 4]);
+	msr_write(MSR_FS_BASE, 0);
+}
+
+/* RSP as the low result of MULX with a memory operand, then the stack. */
+static u64 mulx_stack(u64 *place)
+{
+	static u64 factor = 1;
+	u64 got;
+
+
+	__asm__ volatile("mov %%rsp, %%r12\n\t"
+			 "push %%rbx\n\t"
+			 "mov %2, %%rdx\n\t"
+			 "mulx %1, %%rsp, %%r13\n\t"
+			 "push $0x5a\n\t"
+			 "mov (%%rsp), %0\n\t"
+			 "lea -8(%%r12), %%rsp\n\t"
+			 "pop %%rbx"
+			 : "=&r"(got)
+			 : "m"(factor), "r"(place)
+			 : "rdx", "r12", "r13", "memory", "cc");
+	return got;
+}
+
+static u64 other_stack[1024] __attribute__((aligned(4096)));
+
+static void test_mulx(void)
+{
+	volatile u64 *seen = other_stack;
+
+	if (!(cpuid(7, 0).ebx & BIT_BMI2)) {
+		skip("bmi2");
+		return;
+	}
+	for (unsigned n = 1; n <= TIMES; n++) {
+		expect_eq(mulx_stack(&other_stack[8 * n]), 0x5a);
+		expect_eq(seen[8 * n - 1], 0x5a);
+	}
+}
+
+/* RIP-relative with the largest displacement: 64 bits are added. */
+static u64 far_ahead(void)
+{
+	u64 got, next;
+
+	__asm__ volatile("lea 1f(%%rip), %1\n\t"
+			 ".byte 0x48, 0x8d, 0x05\n\t" /* lea rax, [rip+x] */
+			 ".long 0x7fffffff\n"
+			 "1:"
+			 : "=&a"(got), "=&r"(next));
+	return got - next;
+}
+
+static void test_relative(void)
+{
+	for (unsigned n = 0; n < TIMES; n++)
+		expect_eq(far_ahead(), 0x7fffffff);
+}
+
+int main(void)
+{
+	test_push();
+	test_mulx();
+	test_relative();
+	return 0;
+}
