@@ -4,6 +4,7 @@
 #   V=1           show the commands
 #   CC=clang      build with clang, in a build folder of its own
 #   CMD='…'       what `make run` runs in the VM where there is no terminal
+#   BENCH='…'     what `make bench` measures, and how: bench/run --help
 #   DESTDIR, PREFIX   where `make install` installs
 
 V      ?= 0
@@ -27,7 +28,7 @@ NINJA  := ninja -v -C
 endif
 
 .DEFAULT_GOAL := all
-.PHONY: all run test soak lab guest format check install clean help \
+.PHONY: all run test soak lab bench guest format check install clean help \
 	setup setup-test
 
 all: $(BUILD)/build.ninja
@@ -76,6 +77,14 @@ lab: setup-test
 	$(Q)$(MAKE) --no-print-directory guest
 	$(Q)tools/run-tests --build $(BUILD) --only lab
 
+# Vireo, QEMU and the bare host in turns.
+bench:
+	$(Q)tools/setup build guest lab
+	$(Q)$(MAKE) --no-print-directory guest
+	$(Q)tools/fetch-guest generic
+	$(Q)$(NINJA) $(BUILD) bench/guestbench
+	$(Q)bench/run --build $(BUILD) $(BENCH)
+
 check:
 	$(Q)tools/run-tests --build $(BUILD) --only tools
 
@@ -98,6 +107,8 @@ help:
 	@echo 'make test      all tests, one summary line'
 	@echo 'make soak      all tests, longer; writes soak.log'
 	@echo "make lab       the lab's tests only: KVM in an emulated host"
+	@echo "make bench     measure beside QEMU and the bare host; BENCH='--quick',"
+	@echo "               BENCH=guestbench/int_qsort, BENCH='--help'"
 	@echo 'make guest     fetch and build the default guest'
 	@echo 'make check     layer, size and style rules only'
 	@echo 'make format    clang-format over the tree'
