@@ -36,6 +36,8 @@ struct cli_command {
 
 int cli_run(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
+/* The whole command line, under the name solo5-hvt. */
+int cli_solo5(int argc, char **argv);
 
 /* "vireo: <err->msg>" to stderr; returns `status` for the caller to return. */
 int cli_fail(const struct err *err, int status);

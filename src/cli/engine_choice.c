@@ -47,6 +47,7 @@ static int create_on(const struct engine_ops *engine,
 {
 	struct vm_config config = {
 		.engine = engine,
+		.irqchip = wish->irqchip,
 		.ram_size = wish->ram_size,
 		.cpus = wish->cpus,
 		.cpu = policy,

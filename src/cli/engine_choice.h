@@ -15,6 +15,7 @@ struct engine_wish {
 	const char *engine; /* "auto", "kvm", "bt" */
 	const char *cpu_model;
 	bool mitigations;
+	enum vm_irqchip irqchip;
 	u64 ram_size;
 	unsigned cpus;
 };

@@ -62,6 +62,14 @@ static void open_standard(void)
 		close(fd);
 }
 
+/* solo5-hvt, solo5-hvt-debug: links to this program. */
+static bool is_solo5(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	return path && !strncmp(slash ? slash + 1 : path, "solo5-hvt", 9);
+}
+
 int main(int argc, char **argv)
 {
 	const struct cli_command *command;
@@ -70,6 +78,8 @@ int main(int argc, char **argv)
 	open_standard();
 	/* A reader that went away is an error of write(), not our death. */
 	signal(SIGPIPE, SIG_IGN);
+	if (is_solo5(argv[0]))
+		return cli_solo5(argc, argv);
 	if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
 		puts("vireo " VIREO_VERSION);
 		return EXIT_OK;

@@ -19,6 +19,10 @@ static int check_combination(const struct run_options *o, struct err *err)
 	if (!o->kernel && (o->initrd || o->module_count))
 		return err_set(err, -EINVAL, "%s needs --kernel",
 			       o->initrd ? "--initrd" : "--module");
+	if (o->attach.count || o->core_dir)
+		return err_set(err, -EINVAL,
+			       "--block, --net and --dumpcore are for Solo5 "
+			       "images");
 	if (o->command && o->module_count)
 		return err_set(err, -EINVAL,
 			       "a command runs in Linux, not with --module");

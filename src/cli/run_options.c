@@ -119,6 +119,24 @@ static int take_cpu(struct run_options *o, const char *val, struct err *err)
 	return 0;
 }
 
+/* argv is ours to cut up. */
+static int take_block(struct run_options *o, const char *val, struct err *err)
+{
+	return hvt_attach_block_option(&o->attach, (char *)val, err);
+}
+
+static int take_net(struct run_options *o, const char *val, struct err *err)
+{
+	return hvt_attach_net_option(&o->attach, (char *)val, err);
+}
+
+static int take_dumpcore(struct run_options *o, const char *val,
+			 struct err *err)
+{
+	o->core_dir = val;
+	return 0;
+}
+
 static int take_debug_exit(struct run_options *o, const char *val,
 			   struct err *err)
 {
@@ -160,6 +178,12 @@ static const struct row rows[] = {
 	{"--module", "FILE", "multiboot module; may be repeated", take_module},
 	{"--cmdline", "STR", "kernel command line (default guest: added to it)",
 	 take_cmdline},
+	{"--block", "NAME=FILE", "Solo5: a file as disk [,block-size=N]",
+	 take_block},
+	{"--net", "NAME=tap=IF", "Solo5: a tap as network [,mac=ADDRESS]",
+	 take_net},
+	{"--dumpcore", "DIR", "Solo5: a core file there if the guest aborts",
+	 take_dumpcore},
 	{"--cpus", "N", "number of CPUs (1)", take_cpus},
 	{"--mem", "SIZE", "RAM, with k, m, g; a plain number is MiB (256m)",
 	 take_mem},
@@ -178,9 +202,10 @@ static const struct row rows[] = {
 
 void run_options_help(FILE *out)
 {
-	fputs("usage: vireo run [OPTIONS...] [-- COMMAND ARGS...]\n\n"
-	      "Without --kernel the default guest boots and runs COMMAND, or "
-	      "a shell.\n\n",
+	fputs("usage: vireo run [OPTIONS...] [IMAGE] [-- COMMAND ARGS...]\n\n"
+	      "Without IMAGE the default guest boots and runs COMMAND, or a "
+	      "shell. IMAGE is\nwhat --kernel takes, or a Solo5 hvt "
+	      "unikernel: ARGS are then its own.\n\n",
 	      out);
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
 		fprintf(out, "  %-13s %-7s %s\n", rows[i].name,
@@ -233,10 +258,15 @@ int run_options_parse(struct run_options *options, int argc, char **argv,
 		row = find_row(argv[i], &val);
 		if (!row && argv[i][0] == '-')
 			return err_set(err, -EINVAL, "no option '%s'", argv[i]);
-		if (!row)
+		if (!row && options->kernel)
 			return err_set(err, -EINVAL,
-				       "'%s': a command goes behind --",
+				       "'%s': a command goes behind --, and "
+				       "there is one image",
 				       argv[i]);
+		if (!row) {
+			options->kernel = argv[i];
+			continue;
+		}
 		if (!row->arg && val)
 			return err_set(err, -EINVAL, "%s takes no value",
 				       row->name);

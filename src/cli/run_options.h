@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "boot/boot.h"
+#include "cli/hvt_attach.h"
 #include "util/err.h"
 #include "util/types.h"
 
@@ -17,6 +18,8 @@ struct run_options {
 	const char *modules[BOOT_MAX_MODULES];
 	unsigned module_count;
 	const char *cmdline;
+	struct hvt_attach_list attach; /* for Solo5 images */
+	const char *core_dir;	       /* NULL: no core files */
 	u64 cpus;
 	u64 mem; /* bytes */
 	const char *engine;

@@ -147,7 +147,7 @@ static int build_vm(struct run_vm *run, struct err *err)
 
 /* ---- end ---------------------------------------------------------------- */
 
-static void print_stats(const struct vm *vm)
+void run_print_stats(const struct vm *vm)
 {
 	char *text = calloc(1, STATS_SIZE);
 
@@ -210,7 +210,7 @@ int run_vm(struct run_vm *run, struct err *err)
 		status = end_status(run, err);
 		log_msg(LOG_INFO, "%s", run->vm->stop_message);
 		if (run->config->options->stats)
-			print_stats(run->vm);
+			run_print_stats(run->vm);
 	}
 	input_pump_stop(&run->pump);
 	vm_destroy(run->vm);

@@ -21,6 +21,9 @@ struct run_vm {
 	struct input_pump pump;
 };
 
+/* The engine's counters, to standard error. */
+void run_print_stats(const struct vm *vm);
+
 /*
  * Returns the exit status and, where that is not the guest's own word, the
  * reason in err.
