@@ -62,6 +62,10 @@ static int load_files(struct run_config *config, struct err *err)
 		initrd = config->paths.initramfs;
 		kernel = kernel ? kernel : config->paths.kernel;
 	}
+	if (!ret && o->is_word && access(kernel, F_OK))
+		ret = err_set(err, -EINVAL,
+			      "%s: no such file; a command goes behind --",
+			      kernel);
 	if (!ret)
 		ret = host_file_open(&config->kernel, kernel, err);
 	if (!ret && initrd)

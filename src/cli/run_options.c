@@ -265,6 +265,7 @@ int run_options_parse(struct run_options *options, int argc, char **argv,
 				       argv[i]);
 		if (!row) {
 			options->kernel = argv[i];
+			options->is_word = true;
 			continue;
 		}
 		if (!row->arg && val)

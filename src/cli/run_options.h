@@ -14,6 +14,7 @@
 
 struct run_options {
 	const char *kernel; /* NULL: the default guest */
+	bool is_word;	    /* it came without --kernel in front */
 	const char *initrd;
 	const char *modules[BOOT_MAX_MODULES];
 	unsigned module_count;

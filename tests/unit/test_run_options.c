@@ -12,12 +12,15 @@
 static int parse(struct run_options *options, struct err *err,
 		 const char *const *words)
 {
+	static char copies[MAX_ARGS][128]; /* which options may cut up */
 	static char *argv[MAX_ARGS + 1];
 	int argc = 0;
 
 	argv[argc++] = (char *)"run";
-	while (*words)
-		argv[argc++] = (char *)*words++;
+	for (; *words; words++, argc++) {
+		argv[argc] = copies[argc];
+		snprintf(copies[argc], sizeof(copies[argc]), "%s", *words);
+	}
 	argv[argc] = NULL;
 	memset(err, 0, sizeof(*err));
 	return run_options_parse(options, argc, argv, err);
@@ -125,7 +128,15 @@ static void test_refusals(void **unused)
 		{{"--kernels"}, "--kernels"},
 		{{"--kernel"}, "--kernel wants FILE"},
 		{{"--stats=1"}, "--stats takes no value"},
-		{{"ls"}, "'ls': a command goes behind --"},
+		{{"vmlinux", "ls"}, "'ls': a command goes behind --"},
+		{{"--kernel=a", "b"}, "'b': a command goes behind --"},
+		{{"--block", "disk"}, "'disk' is not NAME=FILE"},
+		{{"--block", "=file"}, "1 to 67 bytes"},
+		{{"--block", "disk="}, "attached to nothing"},
+		{{"--block", "d=f,block-size=513"}, "'513'"},
+		{{"--block", "d=f,block-size=65536"}, "'65536'"},
+		{{"--net", "n=eth0"}, "is not NAME=tap=INTERFACE"},
+		{{"--net", "n=tap=t,mac=02:00"}, "'02:00'"},
 		{{"--cpus", "0"}, "1 to 64"},
 		{{"--cpus", "65"}, "'65'"},
 		{{"--cpus", "two"}, "'two'"},
