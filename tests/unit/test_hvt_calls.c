@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Solo5 hvt calls against a hostile guest: what is served, what is refused
+ * with a result, and what ends the guest.
+ */
+#include "unit.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "backend/block.h"
+#include "backend/net.h"
+#include "chips/hvt.h"
+#include "vireo/hvt_abi.h"
+#include "vm_fixture.h"
+
+#define RAM MIB(4)
+#define BLOCK 0x200000 /* of the call */
+#define BUFFER 0x201000
+#define CODE 0x300000 /* a page that may not be written */
+
+struct machine {
+	struct vm *vm;
+	struct device *dev;
+	int out[2], wire[2];
+	char path[32];
+};
+
+static void make(struct machine *m)
+{
+	const struct vm_config config = {
+		.engine = &fixture_engine,
+		.irqchip = VM_IRQCHIP_NONE,
+		.ram_size = RAM,
+		.cpus = 1,
+		.cpu = &fixture_cpu,
+		.clock = {1000000, false, "test"},
+	};
+	struct block *block;
+	struct net *net;
+	char name[16];
+	int fd;
+
+	assert_int_equal(vm_create(&config, &m->vm, NULL), 0);
+	assert_int_equal(pipe(m->out), 0);
+	m->vm->consoles[0].out_fd = m->out[1];
+	m->dev = fixture_device(m->vm, "hvt-calls", NULL);
+	strcpy(m->path, "/tmp/hvt_calls.XXXXXX");
+	fd = mkstemp(m->path);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	close(fd);
+	assert_int_equal(block_open_file(&block, m->path, NULL), 0);
+	hvt_attach_block(m->dev, 1, block);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, m->wire), 0);
+	snprintf(name, sizeof(name), "@%d", m->wire[0]);
+	assert_int_equal(net_open_tap(&net, name, NULL), 0);
+	hvt_attach_net(m->dev, 2, net);
+	assert_int_equal(mem_protect(&m->vm->mem, CODE, 4096, MEM_R | MEM_X),
+			 0);
+}
+
+static void drop(struct machine *m)
+{
+	vm_destroy(m->vm);
+	close(m->out[0]);
+	close(m->out[1]);
+	close(m->wire[0]);
+	close(m->wire[1]);
+	unlink(m->path);
+}
+
+static void out32(struct machine *m, u16 port, u32 val)
+{
+	bus_write(&m->vm->bus, BUS_PIO, port, 4, 1, &val);
+}
+
+/* One call; the block comes back. */
+static void call(struct machine *m, unsigned number, void *block, u64 size)
+{
+	assert_true(mem_write(&m->vm->mem, BLOCK, block, size));
+	out32(m, (u16)(HVT_PORT + number), BLOCK);
+	assert_true(mem_read(&m->vm->mem, BLOCK, block, size));
+}
+
+static bool ended(const struct machine *m)
+{
+	return m->vm->stop_reason == VM_STOP_GUEST;
+}
+
+static void test_output(void **unused)
+{
+	struct hvt_puts puts = {BUFFER, 5};
+	struct machine m;
+	char text[8] = "";
+
+	make(&m);
+	mem_write(&m.vm->mem, BUFFER, "hello", 5);
+	call(&m, HVT_CALL_PUTS, &puts, sizeof(puts));
+	assert_int_equal(read(m.out[0], text, 8), 5);
+	assert_string_equal(text, "hello");
+	assert_false(ended(&m));
+	/* A reader that is slow makes the vCPU wait, not us. */
+	puts.len = MIB(1);
+	call(&m, HVT_CALL_PUTS, &puts, sizeof(puts));
+	assert_false(ended(&m));
+	assert_non_null(m.vm->vcpus[0]->wait);
+	drop(&m);
+}
+
+static void test_disk(void **unused)
+{
+	struct hvt_block_io io = {1, 512, BUFFER, 512, 9, 0};
+	struct machine m;
+	u8 bytes[512];
+
+	make(&m);
+	memset(bytes, 0x5a, sizeof(bytes));
+	mem_write(&m.vm->mem, BUFFER, bytes, 512);
+	call(&m, HVT_CALL_BLOCK_WRITE, &io, sizeof(io));
+	assert_int_equal(io.result, HVT_OK);
+	mem_zero(&m.vm->mem, BUFFER, 512);
+	call(&m, HVT_CALL_BLOCK_READ, &io, sizeof(io));
+	assert_int_equal(io.result, HVT_OK);
+	assert_memory_equal(mem_ptr(&m.vm->mem, BUFFER, 512), bytes, 512);
+	drop(&m);
+}
+
+static void test_disk_refuses(void **unused)
+{
+	static const struct hvt_block_io bad[] = {
+		{0, 0, BUFFER, 512, 9, 0},     {2, 0, BUFFER, 512, 9, 0},
+		{63, 0, BUFFER, 512, 9, 0},    {64, 0, BUFFER, 512, 9, 0},
+		{~0ull, 0, BUFFER, 512, 9, 0}, {1, 4096, BUFFER, 512, 9, 0},
+		{1, 3585, BUFFER, 512, 9, 0},  {1, ~0ull, BUFFER, 512, 9, 0},
+		{1, 0, BUFFER, ~0ull, 9, 0},   {1, 512, BUFFER, -512ull, 9, 0},
+	};
+	struct machine m;
+
+	make(&m);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct hvt_block_io io = bad[i];
+
+		call(&m, HVT_CALL_BLOCK_READ, &io, sizeof(io));
+		assert_int_equal(io.result, HVT_INVALID);
+		io.result = 9;
+		call(&m, HVT_CALL_BLOCK_WRITE, &io, sizeof(io));
+		assert_int_equal(io.result, HVT_INVALID);
+		assert_false(ended(&m));
+	}
+	drop(&m);
+}
+
+static void test_net(void **unused)
+{
+	struct hvt_net_io io = {2, BUFFER, 60, 9, 0};
+	struct hvt_poll poll = {.timeout_ns = 0};
+	struct machine m;
+	u8 frame[64] = {1, 2, 3};
+
+	make(&m);
+	call(&m, HVT_CALL_NET_READ, &io, sizeof(io));
+	assert_int_equal(io.result, HVT_AGAIN);
+	call(&m, HVT_CALL_POLL, &poll, sizeof(poll));
+	assert_int_equal(poll.ready, 0);
+	assert_int_equal(send(m.wire[1], frame, 42, 0), 42);
+	poll.timeout_ns = ~0ull;
+	call(&m, HVT_CALL_POLL, &poll, sizeof(poll));
+	assert_int_equal(poll.ready, BIT(2));
+	assert_int_equal(poll.count, 1);
+	call(&m, HVT_CALL_NET_READ, &io, sizeof(io));
+	assert_int_equal(io.result, HVT_OK);
+	assert_int_equal(io.len, 42);
+	assert_memory_equal(mem_ptr(&m.vm->mem, BUFFER, 42), frame, 42);
+	io = (struct hvt_net_io){2, BUFFER, 42, 9, 0};
+	call(&m, HVT_CALL_NET_WRITE, &io, sizeof(io));
+	assert_int_equal(io.result, HVT_OK);
+	assert_int_equal(recv(m.wire[1], frame, 64, 0), 42);
+	/* No frame, no network, a disk. */
+	io.len = 13;
+	call(&m, HVT_CALL_NET_WRITE, &io, sizeof(io));
+	assert_int_equal(io.result, HVT_INVALID);
+	io = (struct hvt_net_io){1, BUFFER, 42, 9, 0};
+	call(&m, HVT_CALL_NET_WRITE, &io, sizeof(io));
+	assert_int_equal(io.result, HVT_INVALID);
+	io.handle = 1ull << 32 | 2;
+	call(&m, HVT_CALL_NET_READ, &io, sizeof(io));
+	assert_int_equal(io.result, HVT_INVALID);
+	assert_false(ended(&m));
+	drop(&m);
+}
+
+static void test_halt(void **unused)
+{
+	struct hvt_halt halt = {BUFFER, 0x107, 0};
+	struct machine m;
+
+	make(&m);
+	call(&m, HVT_CALL_HALT, &halt, sizeof(halt));
+	assert_int_equal(m.vm->stop_reason, VM_STOP_DEBUG_EXIT);
+	assert_int_equal(m.vm->stop_code, 7);
+	assert_int_equal(hvt_halt_cookie(m.dev), BUFFER);
+	drop(&m);
+}
+
+/* ---- the guest's end --------------------------------------------------- */
+
+static void check_ends(unsigned number, gpa_t block, const void *bytes,
+		       u64 size)
+{
+	struct machine m;
+
+	make(&m);
+	mem_write(&m.vm->mem, block, bytes, size);
+	out32(&m, (u16)(HVT_PORT + number), (u32)block);
+	assert_true(ended(&m));
+	assert_true(m.vm->stop_message[0]);
+	drop(&m);
+}
+
+static void test_bad_addresses(void **unused)
+{
+	static const gpa_t bad[] = {RAM,     RAM - 1, RAM - 511,  GIB(4),
+				    BIT(63), ~0ull,   ~0ull - 511};
+	const struct hvt_walltime time = {0};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		const struct hvt_puts puts = {bad[i], 512};
+		const struct hvt_block_io io = {1, 0, bad[i], 512, 0, 0};
+		const struct hvt_net_io net = {2, bad[i], 512, 0, 0};
+		const struct hvt_halt halt = {bad[i], 0, 0};
+
+		check_ends(HVT_CALL_PUTS, BLOCK, &puts, sizeof(puts));
+		check_ends(HVT_CALL_BLOCK_READ, BLOCK, &io, sizeof(io));
+		check_ends(HVT_CALL_BLOCK_WRITE, BLOCK, &io, sizeof(io));
+		check_ends(HVT_CALL_NET_READ, BLOCK, &net, sizeof(net));
+		check_ends(HVT_CALL_NET_WRITE, BLOCK, &net, sizeof(net));
+		check_ends(HVT_CALL_HALT, BLOCK, &halt, sizeof(halt));
+	}
+	/* The block itself, and what the host must not write for it. */
+	check_ends(HVT_CALL_WALLTIME, RAM - 7, &time, 0);
+	check_ends(HVT_CALL_WALLTIME, 0xfffffff8, &time, 0);
+	check_ends(HVT_CALL_WALLTIME, CODE, &time, 0);
+	check_ends(HVT_CALL_BLOCK_READ, BLOCK,
+		   &(struct hvt_block_io){1, 0, CODE - 8, 512, 0, 0},
+		   sizeof(struct hvt_block_io));
+}
+
+static void test_bad_ports(void **unused)
+{
+	static const struct {
+		u16 port;
+		u8 width;
+		bool read;
+	} bad[] = {
+		{0x500, 4, false}, {0x509, 4, false},  {0x501, 2, false},
+		{0x501, 1, false}, {0x501, 4, true},   {0x80, 1, false},
+		{0x3f8, 1, true},  {0xffff, 1, false},
+	};
+	const u64 block = BLOCK;
+	struct machine m;
+	u32 val = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		make(&m);
+		if (bad[i].read)
+			bus_read(&m.vm->bus, BUS_PIO, bad[i].port, bad[i].width,
+				 1, &val);
+		else
+			bus_write(&m.vm->bus, BUS_PIO, bad[i].port,
+				  bad[i].width, 1, &block);
+		assert_true(ended(&m));
+		drop(&m);
+	}
+}
+
+static void test_translation_fault(void **unused)
+{
+	struct machine m;
+
+	make(&m);
+	fixture_write32(m.vm, CODE, 1);
+	assert_true(ended(&m));
+	assert_non_null(
+		strstr(m.vm->stop_message, "host/guest translation fault"));
+	drop(&m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_output),
+		cmocka_unit_test(test_disk),
+		cmocka_unit_test(test_disk_refuses),
+		cmocka_unit_test(test_net),
+		cmocka_unit_test(test_halt),
+		cmocka_unit_test(test_bad_addresses),
+		cmocka_unit_test(test_bad_ports),
+		cmocka_unit_test(test_translation_fault),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
