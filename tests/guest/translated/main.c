@@ -67,7 +67,6 @@ static u64 mulx_stack(u64 *place)
 	static u64 factor = 1;
 	u64 got;
 
-
 	__asm__ volatile("mov %%rsp, %%r12\n\t"
 			 "push %%rbx\n\t"
 			 "mov %2, %%rdx\n\t"
