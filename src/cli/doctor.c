@@ -10,6 +10,7 @@
 #include "arch/cpuid.h"
 #include "cli/cli.h"
 #include "cli/doctor_probe.h"
+#include "cli/engine_choice.h"
 #include "engine/engine.h"
 #include "vmm/clock.h"
 
@@ -82,6 +83,29 @@ static void report_probes(void)
 	}
 }
 
+/* What `--engine auto` would do, by doing it. True: it takes KVM. */
+static bool report_kvm(void)
+{
+	const struct engine_wish wish = {
+		.engine = "auto",
+		.ram_size = MIB(16),
+		.cpus = 1,
+	};
+	struct cpu_policy policy;
+	char why[ENGINE_WHY] = "";
+	struct vm *vm = NULL;
+	struct err err = {0};
+	bool kvm;
+
+	if (engine_create_vm(&wish, &policy, &vm, why, &err))
+		snprintf(why, sizeof(why), "%s", err.msg);
+	kvm = vm && vm->engine == &engine_kvm;
+	vm_destroy(vm);
+	line("engine kvm", "%s", kvm ? "yes" : "no");
+	line("engine choice", "%s", why);
+	return kvm;
+}
+
 static int usage(const char *arg)
 {
 	const bool help = !strcmp(arg, "--help") || !strcmp(arg, "-h");
@@ -100,6 +124,7 @@ int cli_doctor(int argc, char **argv)
 {
 	struct cpu_policy policy;
 	struct err err = {0};
+	bool kvm;
 	int ret;
 
 	if (argc > 1)
@@ -108,15 +133,14 @@ int cli_doctor(int argc, char **argv)
 	ret = report_cpu(&policy, &err);
 	if (!ret)
 		ret = engine_bt.probe(&err);
-	line("engine kvm", "not in this version");
+	kvm = report_kvm();
 	line("engine bt", "%s", ret ? err.msg : "yes");
 	line("sandbox", "not in this version");
 	if (ret) {
 		printf("\nVireo cannot run VMs here: %s.\n", err.msg);
 		return EXIT_HOST;
 	}
-	printf("\nVireo will run VMs with the software engine (bt) and CPU "
-	       "model %s.\n",
-	       policy.model);
+	printf("\nVireo will run VMs with %s and CPU model %s.\n",
+	       kvm ? "KVM" : "the software engine (bt)", policy.model);
 	return EXIT_OK;
 }
