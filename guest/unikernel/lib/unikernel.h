@@ -2,7 +2,7 @@
 /*
  * A unikernel in C: one program that is its own operating system, on the hvt
  * interface (vireo/hvt_abi.h). No C library, no interrupts, one CPU, all
- * memory identity-mapped. docs/unikernels.md is the guide.
+ * memory identity-mapped. docs/writing-unikernels.md is the guide.
  *
  * The program is `int main(int argc, char **argv)`; what it returns is the exit
  * status of `vireo run`, 8 bits of it. argv[0] is "unikernel", the rest are the
