@@ -185,7 +185,6 @@ void clock_init(struct vm_clock *clock, const struct clock_source *source)
 	clock->tsc_khz = source->tsc_khz;
 	clock->tsc_native = source->native;
 	clock->tsc_to_ns_mult = (1000000ull << 32) / source->tsc_khz;
-	clock->ns_base = CLOCK_FIRST_NS;
 	clock->paused = true;
 }
 

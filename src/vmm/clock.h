@@ -2,8 +2,7 @@
 /*
  * Guest time. There is one clock, the guest's TSC; guest ns are computed from
  * it by one multiplication, so that the TSC, kvmclock and every chip agree to
- * the last bit. They start at 0 and CLOCK_FIRST_NS with the VM and stand still
- * while it is paused.
+ * the last bit. Both start at 0 with the VM and stand still while it is paused.
  *
  *     guest TSC = host TSC + tsc_offset
  *     guest ns  = ns_base + ((guest TSC - tsc_base) * tsc_to_ns_mult >> 32)
@@ -49,10 +48,7 @@ struct vm_clock {
 	_Atomic bool paused;
 };
 
-/* Not 0: guests (Nanos) take a kvmclock page that says 0 for an empty one. */
-#define CLOCK_FIRST_NS 1
-
-/* Paused at the beginning. */
+/* Paused at 0. */
 void clock_init(struct vm_clock *clock, const struct clock_source *source);
 /* Wall time is the host's anew: a real-time clock has a battery. Before
  * clock_start, so that devices which resume between the two see it. */
