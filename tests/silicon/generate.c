@@ -241,24 +241,17 @@ bool choose_address(struct builder *b)
 
 /* ---- immediates -------------------------------------------------------- */
 
+/* Rows of fixed width have no immediate that grows with W. */
 static u8 imm_length(const struct builder *b, u8 rule)
 {
 	unsigned size = b->c->form.size;
 	const struct bt_row *row = &bt_rows[b->c->form.row];
+	bool narrow =
+		size == SIZE_66 && !(rule == IMM_Z && row->attrs & ROW_F64);
 
-	switch (rule) {
-	case IMM_S8:
-	case IMM_U8:
-		return 1;
-	case IMM_U16:
-		return 2;
-	case IMM_Z:
-		return size == SIZE_66 && !(row->attrs & ROW_F64) ? 2 : 4;
-	case IMM_V:
-		return size == SIZE_66 ? 2 : size == SIZE_W ? 8 : 4;
-	default:
-		return 0;
-	}
+	return (u8)bt_imm_bytes(rule, narrow	       ? W16
+				      : size == SIZE_W ? W64
+						       : W32);
 }
 
 static void choose_immediates(struct builder *b)

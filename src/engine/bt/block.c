@@ -43,21 +43,13 @@ static unsigned hash_page(gpa_t pa)
 	       (BT_HASH_SIZE - 1);
 }
 
-static void *reserve(u64 len)
-{
-	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
 #define HASH_BYTES (BT_HASH_SIZE * sizeof(struct bt_block *))
 
 int bt_code_init(struct bt_vm *bvm, struct err *err)
 {
-	bvm->hash = reserve(HASH_BYTES);
-	bvm->page_hash = reserve(HASH_BYTES);
-	bvm->arena = reserve(2 * BT_ARENA_SIZE);
+	bvm->hash = bt_reserve(HASH_BYTES);
+	bvm->page_hash = bt_reserve(HASH_BYTES);
+	bvm->arena = bt_reserve(2 * BT_ARENA_SIZE);
 	if (bvm->hash && bvm->page_hash && bvm->arena)
 		return 0;
 	return err_set(err, -ENOMEM,

@@ -21,6 +21,24 @@ enum imm_rule {
 	IMM_V,
 };
 
+/* Bytes of an immediate for an operand of this width. */
+static inline unsigned bt_imm_bytes(u8 rule, unsigned width)
+{
+	switch (rule) {
+	case IMM_S8:
+	case IMM_U8:
+		return 1;
+	case IMM_U16:
+		return 2;
+	case IMM_Z:
+		return width == W16 ? 2 : 4;
+	case IMM_V:
+		return 1u << width;
+	default:
+		return 0;
+	}
+}
+
 struct bt_decode_rule {
 	u8 operands; /* enum operand_rule */
 	u8 width;    /* enum width_rule */

@@ -19,7 +19,7 @@
 
 /* ---- guest RAM --------------------------------------------------------- */
 
-static void *reserve(u64 len)
+void *bt_reserve(u64 len)
 {
 	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -45,7 +45,7 @@ static void region_add(struct mem_listener *l, const struct mem_region *r)
 	ram->len = r->len;
 	ram->hva = r->hva;
 	ram->rights = r->rights;
-	ram->lines = reserve(lines_bytes(r->len));
+	ram->lines = bt_reserve(lines_bytes(r->len));
 	if (ram->lines)
 		bvm->ram_count++;
 }
@@ -158,7 +158,7 @@ static void cpu_fini(struct vcpu *vcpu)
 
 static int cpu_init(struct vcpu *vcpu, struct err *err)
 {
-	u8 *p = reserve(cpu_bytes());
+	u8 *p = bt_reserve(cpu_bytes());
 	struct bt_cpu *c;
 
 	if (!p)
@@ -198,6 +198,9 @@ static void stats(struct vm *vm, char *buf, size_t len)
 			"vcpu%u.instructions %" PRIu64 "\n"
 			"vcpu%u.rep_iterations %" PRIu64 "\n"
 			"vcpu%u.decoded %" PRIu64 "\n"
+			"vcpu%u.translated_blocks %" PRIu64 "\n"
+			"vcpu%u.calls_from_translated %" PRIu64 "\n"
+			"vcpu%u.landing_misses %" PRIu64 "\n"
 			"vcpu%u.tlb_misses %" PRIu64 "\n"
 			"vcpu%u.faults %" PRIu64 "\n"
 			"vcpu%u.interrupts %" PRIu64 "\n"
@@ -207,10 +210,11 @@ static void stats(struct vm *vm, char *buf, size_t len)
 			"vcpu%u.refused_vm86 %" PRIu64 "\n"
 			"vcpu%u.refused_msrs %" PRIu64 "\n",
 			k, c->retired, k, c->stat_rep, k, c->stat_decoded, k,
-			c->stat_tlb_miss, k, faults, k, c->stat_interrupts, k,
-			c->stat_exits, k, c->stat_invalidated, k,
-			c->stat_task_switch, k, c->stat_vm86, k,
-			c->stat_unknown_msr);
+			c->stat_translated, k, c->stat_called, k,
+			c->stat_landings, k, c->stat_tlb_miss, k, faults, k,
+			c->stat_interrupts, k, c->stat_exits, k,
+			c->stat_invalidated, k, c->stat_task_switch, k,
+			c->stat_vm86, k, c->stat_unknown_msr);
 	}
 	if (used < len)
 		snprintf(buf + used, len - used,

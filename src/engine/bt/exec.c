@@ -100,12 +100,14 @@ static void run_block(struct bt_cpu *c, bool one)
 	    c->gpr[17] > c->seg[X86_CS].limit)
 		bt_gp(c);
 	b = bt_block_at(c);
+	c->seen_epoch = c->bvm->epoch;
 	if (trace_on(TRACE_BLOCK | TRACE_INSN)) {
 		one = trace_boundary(c, b) || one;
 		if (!b->valid)
 			return; /* it died while we were outside */
+	} else if (!one && bt_jit_run(c, b)) {
+		return;
 	}
-	c->seen_epoch = c->bvm->epoch;
 	c->block = b;
 	c->block_ip = c->gpr[17];
 	if (unlikely(near_limit(c, b))) {
@@ -135,8 +137,7 @@ static void run_blocks(struct bt_cpu *c)
 				return;
 			}
 		}
-		if (one || trace_on(TRACE_BLOCK | TRACE_INSN) || !bt_jit_run(c))
-			run_block(c, one);
+		run_block(c, one);
 	}
 }
 

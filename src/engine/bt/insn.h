@@ -137,5 +137,15 @@ struct bt_row {
 	u8 jit_size;  /* bytes of memory, 0: by the width; not for SIMD rows */
 };
 
+/* Bytes of a SIMD row's memory operand. Ey in memory is 4 or 8 by REX.W or
+ * VEX.W. */
+static inline unsigned bt_simd_size(const struct bt_row *row,
+				    const struct bt_insn *i)
+{
+	unsigned size = i->width ? row->mem_size_l1 : row->mem_size;
+
+	return size ? size : i->rexw ? 8 : 4;
+}
+
 extern const struct bt_row bt_rows[];
 extern const unsigned bt_row_count;

@@ -113,18 +113,17 @@ static struct bt_trans *translate(struct bt_cpu *c, struct bt_block *b,
 static struct bt_trans *trans_of(struct bt_cpu *c, struct bt_block *b,
 				 bool plain)
 {
-	struct bt_trans *t;
+	struct bt_trans *t = find_trans(b, mode_of(c), plain);
 
-	if (unlikely(!(c->land_ready >> mode_of(c) & 1)))
-		prepare_landings(c, mode_of(c));
-	t = find_trans(b, mode_of(c), plain);
-	if (likely(t != NULL))
-		return t;
-	if (b->heat < BT_JIT_HEAT) {
+	if (!t && b->heat < BT_JIT_HEAT) {
 		b->heat++;
 		return NULL;
 	}
-	return b->heat == BT_JIT_NEVER ? NULL : translate(c, b, plain);
+	if (!t && b->heat != BT_JIT_NEVER)
+		t = translate(c, b, plain);
+	if (unlikely(t && !(c->land_ready >> mode_of(c) & 1)))
+		prepare_landings(c, mode_of(c));
+	return t;
 }
 
 /* What runs at RIP; NULL: not translated. Raises fetch faults. */
@@ -143,7 +142,14 @@ static struct bt_trans *trans_at_ip(struct bt_cpu *c)
 	return t;
 }
 
-/* Host code for RIP, ready to be jumped to; 0: the run loop sees to it. */
+/* Host code of what is at RIP, ready to be jumped to. */
+static u64 begin(struct bt_cpu *c, const struct bt_trans *t)
+{
+	c->ip_page = c->gpr[17] & ~0xfffull;
+	return (u64)entry(c, t, t->body);
+}
+
+/* Host code for RIP; 0: the run loop sees to it. */
 static u64 go_on(struct bt_cpu *c)
 {
 	struct bt_trans *t;
@@ -151,24 +157,24 @@ static u64 go_on(struct bt_cpu *c)
 	if (unlikely(c->attention) || !translatable(c))
 		return 0;
 	t = trans_at_ip(c);
-	if (!t)
-		return 0;
-	c->ip_page = c->gpr[17] & ~0xfffull;
-	return (u64)entry(c, t, t->body);
+	return t ? begin(c, t) : 0;
 }
 
-bool bt_jit_run(struct bt_cpu *c)
+bool bt_jit_run(struct bt_cpu *c, struct bt_block *b)
 {
 	void (*enter)(struct bt_cpu * c, u64 target);
-	u64 target;
+	u32 epoch = c->bvm->epoch;
+	struct bt_trans *t;
 
-	if (!c->bvm->jit)
+	if (!c->bvm->jit || !translatable(c))
 		return false;
-	target = go_on(c);
-	if (!target)
+	t = trans_of(c, b, false);
+	if (epoch != c->bvm->epoch)
+		return true; /* b has gone: start over */
+	if (!t)
 		return false;
 	enter = (void (*)(struct bt_cpu *, u64))(u64)c->bvm->jit->enter;
-	enter(c, target);
+	enter(c, begin(c, t));
 	return true;
 }
 
@@ -248,11 +254,9 @@ u64 bt_jit_exec(struct bt_cpu *c, const u8 *data)
 u64 bt_jit_fpu(struct bt_cpu *c, const u8 *data)
 {
 	struct site s = site_of(data);
-	u8 need = bt_rows[s.t->block->insn[s.n].row].attrs & ROW_AVX
-			  ? FPU_READY_SSE | FPU_READY_AVX
-			  : FPU_READY_SSE;
+	const struct bt_insn *i = &s.t->block->insn[s.n];
 
-	if (make_ready(c, need))
+	if (make_ready(c, bt_jit_fpu_needed(&bt_rows[i->row])))
 		return (u64)entry(c, s.t, s.t->at[s.n].host);
 	return exec_at(c, s.t, s.n); /* it raises */
 }
@@ -370,8 +374,7 @@ u64 bt_jit_miss(struct bt_cpu *c, const u8 *data)
 	if (!t)
 		return 0;
 	fill_landing(c, t->mode, va, entry(c, t, t->ind));
-	c->ip_page = va & ~0xfffull;
-	return (u64)entry(c, t, t->body);
+	return begin(c, t);
 }
 
 /* ---- the stack window -------------------------------------------------- */
@@ -393,11 +396,13 @@ u64 bt_jit_window(struct bt_cpu *c, const u8 *data)
 	/* Across pages, or where code is: check each access. */
 	if (!inside || (va ^ e->read) < 4096) {
 		u32 epoch = c->bvm->epoch;
+		struct bt_trans *plain = trans_of(c, t->block, true);
 
-		t = trans_of(c, t->block, true);
 		c->seen_epoch = c->bvm->epoch;
-		return t && epoch == c->bvm->epoch ? (u64)entry(c, t, t->body)
-						   : 0;
+		if (epoch != c->bvm->epoch)
+			return 0;
+		if (plain)
+			return (u64)entry(c, plain, plain->body);
 	}
 	bt_run_records(c, t->block);
 	return c->end ? go_on(c) : 0;

@@ -84,6 +84,12 @@ struct bt_trans {
 /* bt_cpu.fpu_ready: what may run on the unit without further checks. */
 enum { FPU_READY_SSE = 1, FPU_READY_AVX = 2 };
 
+static inline u8 bt_jit_fpu_needed(const struct bt_row *row)
+{
+	return row->attrs & ROW_AVX ? FPU_READY_SSE | FPU_READY_AVX
+				    : FPU_READY_SSE;
+}
+
 struct jit;
 
 struct bt_jit {
@@ -95,9 +101,9 @@ struct bt_jit {
 	bool bmi2;
 	bool fast_pext; /* on Zen 1 and 2 it is slow */
 	/* Executable addresses. The _f ones save the flags of the host. */
-	const u8 *enter, *resume;
-	const u8 *exec, *exec_f, *link_f, *window, *fpu, *poll, *poll_f;
-	const u8 *lost_f, *miss, *fault;
+	const u8 *enter;
+	const u8 *exec, *exec_f, *link_f, *window, *fpu, *poll_f, *lost_f;
+	const u8 *miss, *fault;
 };
 
 int bt_jit_init(struct bt_vm *bvm, struct err *err);
@@ -106,9 +112,9 @@ void bt_jit_fini(struct bt_vm *bvm);
 void bt_jit_flush(struct bt_vm *bvm);
 /* The block's translations die; in the exclusive section. */
 void bt_jit_kill(struct bt_vm *bvm, struct bt_block *b);
-/* Run translated code from RIP until the run loop has to look. False: nothing
- * has been run, RIP's block is not translated. */
-bool bt_jit_run(struct bt_cpu *c);
+/* Run translated code from RIP, where b is, until the run loop has to look.
+ * False: nothing has been run, b is to be interpreted. */
+bool bt_jit_run(struct bt_cpu *c, struct bt_block *b);
 /* Where addresses lead in this mode has changed. */
 void bt_jit_forget(struct bt_cpu *c, unsigned mode);
 /* jit_thunk.c */

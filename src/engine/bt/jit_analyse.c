@@ -79,18 +79,6 @@ static bool cover(struct stack *s, s64 from, s64 size)
 	return true;
 }
 
-static unsigned access_size(const struct bt_insn *i, const struct bt_row *row)
-{
-	if (row->jit_class == JIT_SIMD) {
-		unsigned size = i->width ? row->mem_size_l1 : row->mem_size;
-
-		return size ? size : i->rexw ? 8 : 4;
-	}
-	if (row->jit_size == JIT_SIZE_DOUBLE)
-		return 2u << i->width;
-	return row->jit_size ? row->jit_size : 1u << i->width;
-}
-
 /* RSP as the destination: ADD, SUB with an immediate are followed. */
 static void move_rsp(struct stack *s, const struct bt_insn *i,
 		     const struct bt_row *row)
@@ -123,7 +111,7 @@ static bool note_copy(struct stack *s, const struct bt_insn *i,
 		      const struct bt_row *row)
 {
 	bool window = jit_is_stack_operand(i) &&
-		      cover(s, s->at + i->disp, access_size(i, row));
+		      cover(s, s->at + i->disp, jit_operand_size(i));
 
 	if (writes_rsp(i, row))
 		move_rsp(s, i, row);

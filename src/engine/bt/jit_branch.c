@@ -240,11 +240,11 @@ void jit_ret(struct jit *j)
 
 /* ---- arriving ---------------------------------------------------------- */
 
-static void poll(struct jit *j, const u8 *thunk)
+static void poll(struct jit *j)
 {
 	em_insn(&j->e, OP_GROUP1_8, 7, JIT_FIELD(attention));
 	em_byte(&j->e, 0);
-	jit_to_cold(j, CC_NE, thunk, 0);
+	jit_to_cold(j, CC_NE, j->jit->poll_f, 0);
 }
 
 /* As poll(), with live flags left alone: JRCXZ looks at no flag. */
@@ -298,6 +298,6 @@ void jit_entries(struct jit *j)
 	if (j->note[0].live)
 		poll_softly(j);
 	else
-		poll(j, j->jit->poll_f);
+		poll(j);
 	j->t->body = (u16)(j->e.at - j->head);
 }

@@ -25,23 +25,6 @@ struct copy {
 	struct field field[FIELDS];
 };
 
-static unsigned imm_bytes(u8 rule, unsigned width)
-{
-	switch (rule) {
-	case IMM_S8:
-	case IMM_U8:
-		return 1;
-	case IMM_U16:
-		return 2;
-	case IMM_Z:
-		return width == W16 ? 2 : 4;
-	case IMM_V:
-		return 1u << width;
-	default:
-		return 0;
-	}
-}
-
 static u32 opcode_of(const struct jit *j)
 {
 	const struct bt_parts *p = &j->parts;
@@ -190,25 +173,6 @@ static void put_itself(struct jit *j, const struct copy *k)
 		em_byte(&j->e, p->bytes[p->len - k->imm + n]);
 }
 
-static unsigned simd_size(const struct jit *j)
-{
-	const struct bt_row *row = jit_row(j);
-	unsigned size = j->parts.vex_l ? row->mem_size_l1 : row->mem_size;
-
-	return size ? size : jit_insn(j)->rexw ? 8 : 4;
-}
-
-static unsigned operand_size(const struct jit *j)
-{
-	const struct bt_row *row = jit_row(j);
-
-	if (row->jit_class == JIT_SIMD)
-		return simd_size(j);
-	if (row->jit_size == JIT_SIZE_DOUBLE)
-		return 2u << jit_insn(j)->width;
-	return row->jit_size ? row->jit_size : 1u << jit_insn(j)->width;
-}
-
 static void find_memory(struct jit *j, struct copy *k)
 {
 	if (j->note[j->n].window) {
@@ -217,23 +181,18 @@ static void find_memory(struct jit *j, struct copy *k)
 			em_sum(H_SP, H_B, jit_insn(j)->disp));
 	} else {
 		jit_address(j);
-		jit_check(j, operand_size(j), jit_row(j)->jit_ops & JIT_M_W);
+		jit_check(j, jit_operand_size(jit_insn(j)),
+			  jit_row(j)->jit_ops & JIT_M_W);
 	}
 	k->rm = em_at(H_A, 0);
 }
 
 /* ---- FPU state --------------------------------------------------------- */
 
-static u8 fpu_needed(const struct jit *j)
-{
-	return jit_row(j)->attrs & ROW_AVX ? FPU_READY_SSE | FPU_READY_AVX
-					   : FPU_READY_SSE;
-}
-
 /* Once a block: nothing but the end of one takes the state away. */
 static void check_fpu(struct jit *j)
 {
-	u8 need = fpu_needed(j);
+	u8 need = bt_jit_fpu_needed(jit_row(j));
 	bool live = j->note[j->n].live;
 
 	if (!(need & ~j->t->fpu))
@@ -318,8 +277,8 @@ void jit_copy(struct jit *j)
 	bool simd = jit_row(j)->jit_class == JIT_SIMD;
 	struct copy k = {.op = opcode_of(j)};
 
-	k.imm = imm_bytes(rule->imm[0], jit_insn(j)->width) +
-		imm_bytes(rule->imm[1], jit_insn(j)->width);
+	k.imm = bt_imm_bytes(rule->imm[0], jit_insn(j)->width) +
+		bt_imm_bytes(rule->imm[1], jit_insn(j)->width);
 	if (is_bit_string(j)) {
 		jit_by_function(j);
 		return;

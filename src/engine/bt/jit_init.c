@@ -6,14 +6,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-static void *reserve(u64 len)
-{
-	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
 #define LIST_BYTES (BT_JIT_MAX * sizeof(struct bt_trans *))
 
 int bt_jit_init(struct bt_vm *bvm, struct err *err)
@@ -27,7 +19,7 @@ int bt_jit_init(struct bt_vm *bvm, struct err *err)
 	jit->bmi2 = __builtin_cpu_supports("bmi2");
 	jit->fast_pext = jit->bmi2 && !__builtin_cpu_is("znver1") &&
 			 !__builtin_cpu_is("znver2");
-	jit->list = reserve(LIST_BYTES);
+	jit->list = bt_reserve(LIST_BYTES);
 	jit->work = calloc(1, sizeof(*jit->work));
 	if (!jit->list || !jit->work)
 		return err_set(err, -ENOMEM, "out of memory");

@@ -144,7 +144,6 @@ void bt_jit_emit_thunks(struct bt_jit *jit)
 	jit->link_f = thunk(&m, bt_jit_link, true);
 	jit->window = thunk(&m, bt_jit_window, false);
 	jit->fpu = thunk(&m, bt_jit_fpu, false);
-	jit->poll = thunk(&m, bt_jit_poll, false);
 	jit->poll_f = thunk(&m, bt_jit_poll, true);
 	jit->lost_f = thunk(&m, bt_jit_lost, true);
 	jit->miss = miss(&m);

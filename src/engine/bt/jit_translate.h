@@ -34,7 +34,6 @@ struct jit {
 	u8 *head;
 	s64 to_exec; /* from the writable to the executable view */
 	unsigned n;  /* the instruction being emitted */
-	bool fpu_checked;
 	bool plain;
 	unsigned colds, ways;
 	struct jit_cold cold[JIT_COLD];
@@ -86,14 +85,24 @@ static inline bool jit_is_stack_operand(const struct bt_insn *i)
 	       i->asize == W64 && i->seg != X86_FS && i->seg != X86_GS;
 }
 
+/* Bytes of the memory operand: what is checked is what is accessed. */
+static inline unsigned jit_operand_size(const struct bt_insn *i)
+{
+	const struct bt_row *row = &bt_rows[i->row];
+
+	if (row->jit_class == JIT_SIMD)
+		return bt_simd_size(row, i);
+	if (row->jit_size == JIT_SIZE_DOUBLE)
+		return 2u << i->width;
+	return row->jit_size ? row->jit_size : 1u << i->width;
+}
+
 /* jit_analyse.c */
 void jit_analyse(struct jit *j);
 
-/* jit_flags.c */
+/* jit_mem.c */
 void jit_save_flags(struct jit *j);    /* host's to bt_cpu.aflags; uses H_C */
 void jit_restore_flags(struct jit *j); /* the other way */
-
-/* jit_mem.c */
 /* H_A = offset, or linear address, of the memory operand. Uses H_B. */
 void jit_address_offset(struct jit *j);
 void jit_address(struct jit *j);

@@ -73,14 +73,6 @@ static inline u64 run(struct bt_cpu *c, const struct bt_row *row,
 	return rax;
 }
 
-static unsigned operand_size(const struct bt_row *row, const struct bt_insn *i)
-{
-	unsigned size = i->width ? row->mem_size_l1 : row->mem_size;
-
-	/* Ey in memory: 4 or 8 bytes by REX.W or VEX.W. */
-	return size ? size : i->rexw ? 8 : 4;
-}
-
 /* Does an instruction with a memory operand use the x87 registers, and so wait?
  * FNSTCW and FNSTSW do not, FLDCW does; CVTPI2PS and CVTPI2PD from memory have
  * nothing to do with MMX registers (P). */
@@ -142,7 +134,7 @@ static const void *source(struct bt_cpu *c, const struct bt_row *row,
 
 	if (!i->mem)
 		return NULL;
-	size = operand_size(row, i);
+	size = bt_simd_size(row, i);
 	va = bt_operand(c, i, size, false);
 	check_alignment(c, row, va, size);
 	p = bt_rptr(c, va, size);
@@ -177,7 +169,7 @@ static bool stored(const struct bt_row *row)
 static void simd_store(struct bt_cpu *c, const struct bt_insn *i)
 {
 	const struct bt_row *row = begin(c, i);
-	unsigned size = operand_size(row, i);
+	unsigned size = bt_simd_size(row, i);
 	gva_t va = bt_operand(c, i, size, true);
 	void *p;
 

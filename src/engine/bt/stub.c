@@ -26,10 +26,9 @@ _Static_assert(STUB_TABLE *STUB_MAX_BYTES <= HALF_BYTES, "half full of stubs");
 
 int bt_stub_init(struct bt_vm *bvm, struct err *err)
 {
-	void *p = mmap(NULL, sizeof(struct bt_stubs), PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = bt_reserve(sizeof(struct bt_stubs));
 
-	if (p == MAP_FAILED)
+	if (!p)
 		return err_set(err, -ENOMEM, "out of memory");
 	bvm->stubs = p;
 	return codebuf_init(&bvm->stubs->code, 2 * HALF_BYTES, err);

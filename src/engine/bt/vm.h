@@ -64,6 +64,9 @@ static inline struct bt_vm *bt_vm(struct vm *vm)
 	return vm->engine_vm;
 }
 
+/* Address space that takes memory as it is touched; NULL: none. */
+void *bt_reserve(u64 len);
+
 /* The RAM region of pa, or NULL. */
 const struct bt_ram *bt_ram_find(const struct bt_vm *bvm, gpa_t pa);
 
