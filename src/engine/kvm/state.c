@@ -5,8 +5,7 @@
  * References: kvm.h [1] 4.11 to 4.15 (registers), 4.31, 4.32 (events), 4.38,
  * 4.39 (MP state), 4.42, 4.43 (XSAVE), 4.44, 4.45 (XCRs), 4.33, 4.34 (debug).
  *
- * What does not come back as it went in, on hosts where that is so, is listed
- * in docs/engine-kvm.md.
+ * What is known of the way there and back: docs/engine-kvm.md, "Limits".
  */
 #include "engine/kvm/kvm.h"
 
