@@ -158,8 +158,12 @@ void bt_tlb_protect_page(struct bt_vm *bvm, const u8 *hva)
 			if (e->write + e->addend == (u64)hva)
 				e->write = bt_tlb_none(k % BT_TLB_ENTRIES);
 		}
-		if (c)
-			close_window_of(c, hva);
+		if (!c)
+			continue;
+		close_window_of(c, hva);
+		/* In the middle of a block it may go on with an addend that it
+		 * looked up before: it leaves after its instruction. */
+		c->end = NULL;
 	}
 }
 
