@@ -122,6 +122,7 @@ struct bt_cpu {
 	u32 jit_landing; /* the landing that missed */
 	u64 jit_value;	 /* an address or operand, kept over a check */
 	u64 jit_target;	 /* where reloading registers leads */
+	u64 jit_held;	 /* R9 then (jit.h, enum bt_held) */
 	u64 host_sp;	 /* the thread's own stack */
 	u64 land_mask;	 /* BT_LANDING_MASK, for PEXT */
 	u8 land_halves[MMU_COUNT]; /* bit per half that entries lead to */

@@ -15,12 +15,14 @@
  *
  *     (va ^ tag) <= 4096 - size
  *
- * which also sees that it stays in the page. Translated code does the same.
+ * which also sees that it stays in the page; what it compares is then the
+ * offset into the page. Translated code adds `host` to that, the page's host
+ * address, so that it needs no copy of va.
  */
 struct bt_tlb_entry {
 	u64 read, write;
 	u64 addend;
-	u64 reserved; /* 32 bytes: an index is shifted, not multiplied */
+	u64 host; /* 32 bytes: an index is shifted, not multiplied */
 };
 #define BT_TLB_ENTRIES 1024
 #define BT_TLB_LOG 256

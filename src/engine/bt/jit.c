@@ -220,6 +220,14 @@ static bool make_ready(struct bt_cpu *c, u8 need)
 	return true;
 }
 
+/* Host code of the n-th instruction, ready to be jumped to. */
+static u64 resume(struct bt_cpu *c, const struct bt_trans *t, unsigned n)
+{
+	if (t->at[n].held == HELD_WINDOW)
+		c->jit_held = c->window[t->mode].addend;
+	return (u64)entry(c, t, t->at[n].host);
+}
+
 /* The n-th instruction by its function; where to go on behind it. */
 static u64 exec_at(struct bt_cpu *c, struct bt_trans *t, unsigned n)
 {
@@ -241,7 +249,7 @@ static u64 exec_at(struct bt_cpu *c, struct bt_trans *t, unsigned n)
 	if (t->fpu && (c->fpu_ready & t->fpu) != t->fpu &&
 	    !make_ready(c, t->fpu))
 		return 0;
-	return (u64)entry(c, t, t->at[n + 1].host);
+	return resume(c, t, n + 1);
 }
 
 u64 bt_jit_exec(struct bt_cpu *c, const u8 *data)
@@ -257,7 +265,7 @@ u64 bt_jit_fpu(struct bt_cpu *c, const u8 *data)
 	const struct bt_insn *i = &s.t->block->insn[s.n];
 
 	if (make_ready(c, bt_jit_fpu_needed(&bt_rows[i->row])))
-		return (u64)entry(c, s.t, s.t->at[s.n].host);
+		return resume(c, s.t, s.n);
 	return exec_at(c, s.t, s.n); /* it raises */
 }
 

@@ -10,7 +10,9 @@
  * covers), emit (jit_*.c). Only 64-bit code is; everything else is interpreted.
  *
  * Registers. Most guest registers are the host's of the same name; RSP is in
- * R11; R8 to R11 are in bt_cpu.gpr. R8, R9 and R10 are scratch. The host's RSP
+ * R11; R8 to R11 are in bt_cpu.gpr. R8, R9 and R10 are scratch, but R9 keeps
+ * an addend over instructions that do not need it (enum bt_held): whoever comes
+ * back into a block's middle finds it as bt_place.held says. The host's RSP
  * points to the bt_cpu, so its fields are [RSP + disp]; below it is room for a
  * signal frame. Arithmetic flags are the host's at every instruction boundary,
  * or dead: then they hold anything. SIMD and x87 registers are the guest's
@@ -42,7 +44,7 @@
 /* Host registers. */
 enum {
 	H_A = 8, /* scratch: an address */
-	H_B = 9, /* scratch: an index, the addend */
+	H_B = 9, /* scratch: an addend */
 	H_C = 10,
 	H_SP = 11, /* the guest's RSP */
 	H_CPU = 4, /* struct bt_cpu */
@@ -60,9 +62,16 @@ struct bt_way {
 	u16 target; /* offset into the page */
 };
 
+/* What H_B is at some point of the code. */
+enum bt_held {
+	HELD_NOTHING,
+	HELD_WINDOW, /* the stack window's addend */
+};
+
 /* Where an instruction begins: bytes into the block and into the host code. */
 struct bt_place {
 	u16 guest, host;
+	u8 held; /* enum bt_held: what the code from here on takes H_B for */
 };
 
 /* One block in one mode. Lives in the arena with its block. */

@@ -179,8 +179,7 @@ static void push_return(struct jit *j)
 {
 	if (j->note[j->n].window) {
 		page_address(j, jit_next_off(j), H_C);
-		jit_window_addend(j);
-		em_insn(&j->e, OP_STORE, H_C, em_sum(H_SP, H_B, -8));
+		em_insn(&j->e, OP_STORE, H_C, jit_window_place(j, -8));
 	} else {
 		em_insn(&j->e, OP_LEA, H_A, em_at(H_SP, -8));
 		jit_check(j, 8, true);
@@ -227,8 +226,7 @@ void jit_ret(struct jit *j)
 		return;
 	}
 	if (j->note[j->n].window) {
-		jit_window_addend(j);
-		em_insn(&j->e, OP_LOAD, H_A, em_sum(H_SP, H_B, 0));
+		em_insn(&j->e, OP_LOAD, H_A, jit_window_place(j, 0));
 	} else {
 		em_mov(&j->e, H_A, H_SP);
 		jit_check(j, 8, false);

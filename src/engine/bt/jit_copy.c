@@ -85,10 +85,11 @@ static bool names_high_byte(const struct jit *j)
 	       rule->rm == REG_BYTE && rm_field(p) >= 4;
 }
 
-static void set_field(struct copy *k, unsigned which, unsigned guest, u8 ops)
+static void set_field(struct jit *j, struct copy *k, unsigned which,
+		      unsigned guest, u8 ops)
 {
-	/* With a memory operand, H_A is its address, and H_B and H_C are free
-	 * behind the check. E and memory exclude each other. */
+	/* A memory operand is [H_A], or [RSP + H_B]; H_C is free behind the
+	 * check. E and memory exclude each other. */
 	static const u8 scratch[FIELDS] = {H_C, H_A, H_B};
 	struct field *f = &k->field[which];
 
@@ -105,6 +106,8 @@ static void set_field(struct copy *k, unsigned which, unsigned guest, u8 ops)
 	for (unsigned n = 0; f->used && n < which; n++)
 		if (k->field[n].used && k->field[n].guest == guest)
 			f->host = k->field[n].host;
+	if (f->used && f->host == H_B)
+		j->held = HELD_NOTHING;
 }
 
 static void assign_registers(struct jit *j, struct copy *k)
@@ -115,9 +118,9 @@ static void assign_registers(struct jit *j, struct copy *k)
 
 	k->reg = reg_field(p);
 	k->rm = em_reg(rm_field(p));
-	set_field(k, FIELD_G, k->reg, ops & 3);
-	set_field(k, FIELD_E, k->rm.base, mem ? 0 : ops >> 2 & 3);
-	set_field(k, FIELD_V, p->vvvv, ops >> 4 & 3);
+	set_field(j, k, FIELD_G, k->reg, ops & 3);
+	set_field(j, k, FIELD_E, k->rm.base, mem ? 0 : ops >> 2 & 3);
+	set_field(j, k, FIELD_V, p->vvvv, ops >> 4 & 3);
 	if (k->field[FIELD_G].used)
 		k->reg = k->field[FIELD_G].host;
 	if (k->field[FIELD_E].used)
@@ -176,14 +179,12 @@ static void put_itself(struct jit *j, const struct copy *k)
 static void find_memory(struct jit *j, struct copy *k)
 {
 	if (j->note[j->n].window) {
-		jit_window_addend(j);
-		em_insn(&j->e, OP_LEA, H_A,
-			em_sum(H_SP, H_B, jit_insn(j)->disp));
-	} else {
-		jit_address(j);
-		jit_check(j, jit_operand_size(jit_insn(j)),
-			  jit_row(j)->jit_ops & JIT_M_W);
+		k->rm = jit_window_place(j, jit_insn(j)->disp);
+		return;
 	}
+	jit_address(j);
+	jit_check(j, jit_operand_size(jit_insn(j)),
+		  jit_row(j)->jit_ops & JIT_M_W);
 	k->rm = em_at(H_A, 0);
 }
 

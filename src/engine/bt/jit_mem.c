@@ -7,10 +7,10 @@
  *
  * The check (cache.h says why it is one): with the linear address in H_A,
  *
- *     H_B = H_A >> 7 & index mask           32 bytes an entry
- *     H_C = H_A ^ entry.read or .write
- *     H_C > 4096 - size: run the instruction by its C function
- *     H_A += entry.addend
+ *     H_C = H_A >> 7 & index mask           32 bytes an entry
+ *     H_A ^= entry.read or .write           the offset, if they match
+ *     H_A > 4096 - size: run the instruction by its C function
+ *     H_A += entry.host
  *
  * It clobbers the host's flags. Where the guest's are live they are put into
  * bt_cpu.aflags before and fetched back behind, ahead of the access itself:
@@ -72,14 +72,14 @@ static unsigned use_address(struct jit *j, u8 off, unsigned scratch)
 	return jit_use(j, off / 8, scratch);
 }
 
-/* The operand as host registers, using H_A and H_B at most. */
+/* The operand as host registers, using H_A and H_C at most. */
 static struct em_rm operand(struct jit *j)
 {
 	const struct bt_insn *i = jit_insn(j);
 	struct em_rm rm = {.mem = true, .disp = i->disp};
 
 	rm.base = (u8)use_address(j, i->b, H_A);
-	rm.index = (u8)use_address(j, i->x, H_B);
+	rm.index = (u8)use_address(j, i->x, H_C);
 	rm.scale = i->scale;
 	return rm;
 }
@@ -99,10 +99,10 @@ void jit_address(struct jit *j)
 	if (i->seg != X86_FS && i->seg != X86_GS)
 		return;
 	/* LEA instead of ADD: it leaves the flags alone. */
-	em_insn(&j->e, OP_LOAD, H_B,
+	em_insn(&j->e, OP_LOAD, H_C,
 		em_at(H_CPU,
 		      (s32)(offsetof(struct bt_cpu, seg_base) + 8 * i->seg)));
-	em_insn(&j->e, OP_LEA, H_A, em_sum(H_A, H_B, 0));
+	em_insn(&j->e, OP_LEA, H_A, em_sum(H_A, H_C, 0));
 }
 
 void jit_lea(struct jit *j)
@@ -137,18 +137,18 @@ static s32 entry_field(const struct jit *j, size_t field)
 _Static_assert(sizeof(struct bt_tlb_entry) == 32, "index is va >> 12 << 5");
 #define INDEX_MASK ((BT_TLB_ENTRIES - 1) << 5)
 
-/* H_B = H_A >> 7 */
+/* H_C = H_A >> 7 */
 static void shift_index(struct jit *j)
 {
 	if (j->jit->bmi2) {
-		/* rorx H_B, H_A, 7 */
-		em_insn(&j->e, EM_VEX | EM_F2 | EM_0F3A | EM_W | 0xf0, H_B,
+		/* rorx H_C, H_A, 7 */
+		em_insn(&j->e, EM_VEX | EM_F2 | EM_0F3A | EM_W | 0xf0, H_C,
 			em_reg(H_A));
 		em_byte(&j->e, 7);
 		return;
 	}
-	em_mov(&j->e, H_B, H_A);
-	em_insn(&j->e, EM_W | OP_SHIFT_IMM, 5, em_reg(H_B));
+	em_mov(&j->e, H_C, H_A);
+	em_insn(&j->e, EM_W | OP_SHIFT_IMM, 5, em_reg(H_C));
 	em_byte(&j->e, 7);
 }
 
@@ -162,16 +162,15 @@ void jit_check(struct jit *j, unsigned size, bool write)
 	if (live)
 		jit_save_flags(j);
 	shift_index(j);
-	em_insn(e, OP_GROUP1_32, 4, em_reg(H_B));
+	em_insn(e, OP_GROUP1_32, 4, em_reg(H_C));
 	em_bytes(e, INDEX_MASK, 4);
-	em_mov(e, H_C, H_A);
-	em_insn(e, OP_XOR, H_C, em_sum(H_CPU, H_B, entry_field(j, tag)));
-	em_insn(e, EM_W | OP_GROUP1_32, 7, em_reg(H_C));
+	em_insn(e, OP_XOR, H_A, em_sum(H_CPU, H_C, entry_field(j, tag)));
+	em_insn(e, EM_W | OP_GROUP1_32, 7, em_reg(H_A));
 	em_bytes(e, 4096 - size, 4);
 	jit_to_cold(j, CC_A, j->jit->exec, j->n);
 	em_insn(e, OP_ADD, H_A,
-		em_sum(H_CPU, H_B,
-		       entry_field(j, offsetof(struct bt_tlb_entry, addend))));
+		em_sum(H_CPU, H_C,
+		       entry_field(j, offsetof(struct bt_tlb_entry, host))));
 	if (live)
 		jit_restore_flags(j);
 }
@@ -185,10 +184,13 @@ static struct em_rm window_field(const struct jit *j, size_t field)
 			   j->t->mode * sizeof(struct bt_window) + field));
 }
 
-void jit_window_addend(struct jit *j)
+struct em_rm jit_window_place(struct jit *j, s32 off)
 {
-	em_insn(&j->e, OP_LOAD, H_B,
-		window_field(j, offsetof(struct bt_window, addend)));
+	if (j->held != HELD_WINDOW)
+		em_insn(&j->e, OP_LOAD, H_B,
+			window_field(j, offsetof(struct bt_window, addend)));
+	j->held = HELD_WINDOW;
+	return em_sum(H_SP, H_B, off);
 }
 
 /* At the block's beginning: all that it accesses through RSP lies in the page

@@ -10,10 +10,8 @@
 /* [RSP + off] as a host operand: H_A, or by the window's addend in H_B. */
 static struct em_rm stack_place(struct jit *j, s32 off, bool write)
 {
-	if (j->note[j->n].window) {
-		jit_window_addend(j);
-		return em_sum(H_SP, H_B, off);
-	}
+	if (j->note[j->n].window)
+		return jit_window_place(j, off);
 	em_insn(&j->e, OP_LEA, H_A, em_at(H_SP, off));
 	jit_check(j, 8, write);
 	return em_at(H_A, 0);
@@ -31,9 +29,8 @@ static void push_memory(struct jit *j)
 	struct em_rm place;
 
 	if (j->note[j->n].window && jit_is_stack_operand(i)) {
-		jit_window_addend(j);
-		em_insn(&j->e, OP_LOAD, H_C, em_sum(H_SP, H_B, i->disp));
-		em_insn(&j->e, OP_STORE, H_C, em_sum(H_SP, H_B, -8));
+		em_insn(&j->e, OP_LOAD, H_C, jit_window_place(j, i->disp));
+		em_insn(&j->e, OP_STORE, H_C, jit_window_place(j, -8));
 		move_rsp(j, -8);
 		return;
 	}

@@ -47,6 +47,7 @@ static void reload(struct emit *e)
 		if (is_mapped(n))
 			em_insn(e, OP_LOAD, n, jit_gpr(n));
 	em_insn(e, OP_LOAD, H_SP, jit_gpr(X86_RSP));
+	em_insn(e, OP_LOAD, H_B, JIT_FIELD(jit_held));
 	em_insn(e, OP_GROUP5, 4, JIT_FIELD(jit_target));
 }
 

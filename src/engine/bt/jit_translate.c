@@ -125,11 +125,13 @@ static bool emit_body(struct jit *j)
 	jit_window_check(j);
 	for (j->n = 0; j->n < j->b->count; j->n++) {
 		j->t->at[j->n].host = (u16)(j->e.at - j->head);
+		j->t->at[j->n].held = j->held;
 		if (!decode_again(j))
 			return false;
 		emit_insn(j);
 	}
 	j->t->at[j->n].host = (u16)(j->e.at - j->head);
+	j->t->at[j->n].held = j->held;
 	j->n--;
 	if (!bt_ends_block(jit_insn(j)))
 		jit_goto(j, jit_next_off(j));
@@ -206,6 +208,7 @@ struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain,
 	j->b = b;
 	j->to_exec = bvm->jit->code.exec - bvm->jit->code.write;
 	j->plain = plain;
+	j->held = HELD_NOTHING;
 	j->colds = j->ways = 0;
 	j->bytes = block_bytes(j, edge);
 	if (!j->bytes)

@@ -35,6 +35,7 @@ struct jit {
 	s64 to_exec; /* from the writable to the executable view */
 	unsigned n;  /* the instruction being emitted */
 	bool plain;
+	u8 held; /* enum bt_held: what H_B is at this point of the code */
 	unsigned colds, ways;
 	struct jit_cold cold[JIT_COLD];
 	struct jit_note note[JIT_MAX_INSNS];
@@ -103,14 +104,14 @@ void jit_analyse(struct jit *j);
 /* jit_mem.c */
 void jit_save_flags(struct jit *j);    /* host's to bt_cpu.aflags; uses H_C */
 void jit_restore_flags(struct jit *j); /* the other way */
-/* H_A = offset, or linear address, of the memory operand. Uses H_B. */
+/* H_A = offset, or linear address, of the memory operand. Uses H_C. */
 void jit_address_offset(struct jit *j);
 void jit_address(struct jit *j);
 /* H_A: linear to host address, after checking an access; a miss runs the
- * instruction by its C function. Uses H_B, H_C. */
+ * instruction by its C function. Uses H_C. */
 void jit_check(struct jit *j, unsigned size, bool write);
-/* H_B = addend of the stack window. */
-void jit_window_addend(struct jit *j);
+/* [RSP + off] as a host operand in the window: H_B is its addend. */
+struct em_rm jit_window_place(struct jit *j, s32 off);
 void jit_window_check(struct jit *j);
 
 /* jit_copy.c */

@@ -210,6 +210,7 @@ static void fill(struct bt_cpu *c, gva_t va, const struct bt_page *page,
 		note_low(c->tlb, index);
 	e->read = tag;
 	e->addend = (u64)(ram->hva + (page->pa - ram->gpa)) - va;
+	e->host = tag + e->addend;
 	e->write = bt_tlb_none(index);
 	if (page->writable && ram->rights & MEM_W &&
 	    !page_has_code(ram, page->pa))

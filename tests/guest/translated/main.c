@@ -116,8 +116,44 @@ static void test_relative(void)
 		expect_eq(far_ahead(), 0x7fffffff);
 }
 
+/* Stack accesses on both sides of an instruction that is not emitted, and of
+ * one that misses the TLB every time: the stack is where it was. */
+static u64 stack_around(volatile u32 *device, u64 val)
+{
+	u64 got;
+
+	__asm__ volatile("push %2\n\t"
+			 "mov %2, %%r9\n\t"
+			 "push %%r9\n\t"
+			 "xor %%eax, %%eax\n\t"
+			 "xor %%ecx, %%ecx\n\t"
+			 "cpuid\n\t"
+			 "add %%r9, (%%rsp)\n\t"
+			 "mov %1, %%eax\n\t"
+			 "mov 8(%%rsp), %%r10\n\t"
+			 "add %%r10, (%%rsp)\n\t"
+			 "pop %0\n\t"
+			 "pop %%r9\n\t"
+			 "add %%r9, %0"
+			 : "=&r"(got)
+			 : "m"(*device), "r"(val)
+			 : "rax", "rbx", "rcx", "rdx", "r9", "r10", "memory",
+			   "cc");
+	return got;
+}
+
+static void test_stack_around(void)
+{
+	volatile u32 *lapic_id = (volatile u32 *)0xfee00020;
+
+	for (u64 n = 0; n < TIMES; n++)
+		expect_eq(stack_around(lapic_id, n << 33 | 5),
+			  4 * (n << 33 | 5));
+}
+
 int main(void)
 {
+	test_stack_around();
 	test_push();
 	test_mulx();
 	test_relative();
