@@ -128,6 +128,7 @@ static void sweep_page(struct bt_vm *bvm, gpa_t page, u64 mask)
 		if (b->valid) {
 			unlink_hash(bvm, b);
 			bt_jit_kill(bvm, b);
+			bvm->deaths++;
 		}
 		b->valid = 0;
 		*link = (*link)->next;
@@ -189,6 +190,7 @@ static void drop_everything(struct bt_vm *bvm)
 		MADV_DONTNEED);
 	bt_stub_flush(bvm);
 	bt_jit_flush(bvm);
+	bvm->deaths++;
 	bvm->epoch++;
 }
 

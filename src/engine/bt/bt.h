@@ -60,7 +60,8 @@ struct bt_cpu {
 	const struct bt_insn *end; /* the running block ends before this */
 	_Atomic u32 attention;	   /* OR of enum bt_attention */
 	u32 seg_check;	    /* bit per segment: limit or rights to be checked */
-	struct bt_tlb *tlb; /* of the current enum bt_mmu, or the empty one */
+	u8 mode;	    /* enum bt_mmu, or MMU_COUNT: the empty one */
+	struct bt_tlb *tlb; /* that mode's */
 	u64 seg_base[8];    /* as added to offsets; 0 for all but FS, GS in
 			       64-bit code */
 	u64 lin_mask;	    /* ~0 in 64-bit code, else 32 bits */
@@ -119,12 +120,13 @@ struct bt_cpu {
 	u64 ip_page;	 /* linear address of the page that runs */
 	u32 fpu_ready;	 /* OR of FPU_READY_* */
 	u32 jit_site;	 /* offset of code: who jumped, or faulted */
-	u32 jit_landing; /* the landing that missed */
+	u32 jit_landing; /* twice the landing that missed */
 	u64 jit_value;	 /* an address or operand, kept over a check */
 	u64 jit_target;	 /* where reloading registers leads */
 	u64 jit_held;	 /* R9 then (jit.h, enum bt_held) */
 	u64 host_sp;	 /* the thread's own stack */
-	u64 land_mask;	 /* BT_LANDING_MASK, for PEXT */
+	/* BT_LANDING_MASK_*, for PEXT */
+	u64 land_mask[MMU_COUNT];
 	u8 land_halves[MMU_COUNT]; /* bit per half that entries lead to */
 	u8 land_ready;		   /* bit per mode: entries are filled in */
 	struct bt_window window[MMU_COUNT];
@@ -154,7 +156,8 @@ struct bt_cpu {
 
 	struct bt_tlb mmu[MMU_COUNT];
 	struct bt_jump jump[BT_JUMP_ENTRIES];
-	struct bt_landings land[MMU_COUNT];
+	struct bt_landing_log land_log[MMU_COUNT];
+	struct bt_landing land[BT_LANDINGS];
 };
 
 enum { BT_SHADOW_STI = 1, BT_SHADOW_MOVSS = 2 };

@@ -86,19 +86,45 @@ struct bt_block {
  * Where linear addresses lead in translated code (jit_branch.c), by a few bits
  * of theirs. key: the address negated, so that a sum with it tells a match by
  * being zero, which needs no flags. An empty place leads to the thunk that
- * fills it.
+ * fills it. A kernel is large and stays where it is: it has many. Those of
+ * users are flushed with each CR3.
  */
-#define BT_LANDING_BITS 12
-#define BT_LANDINGS (1u << BT_LANDING_BITS)
-#define BT_LANDING_MASK 0x5ffcull /* bits of the address: 12 of them */
-#define BT_LANDING_LOG 256
+struct bt_landing {
+	u64 key;
+	const u8 *code;
+};
 
-struct bt_landings {
-	u64 key[BT_LANDINGS];
-	const u8 *code[BT_LANDINGS];
-	/* What has been filled since the last flush; as bt_tlb.low. */
+#define BT_LANDING_LOG 512
+#define BT_LANDINGS_USER 4096
+#define BT_LANDINGS_KERNEL 16384
+#define BT_LANDINGS_AC 4096
+#define BT_LANDINGS (BT_LANDINGS_USER + BT_LANDINGS_KERNEL + BT_LANDINGS_AC)
+
+/* Which bits of the address: as many as the mode's number of landings has. */
+#define BT_LANDING_MASK_USER 0x5ffcull
+#define BT_LANDING_MASK_KERNEL 0x7ffeull
+
+static inline unsigned bt_landings(unsigned mode)
+{
+	return mode == MMU_KERNEL ? BT_LANDINGS_KERNEL : BT_LANDINGS_USER;
+}
+
+/* The first one of a mode. */
+static inline unsigned bt_landing_base(unsigned mode)
+{
+	static const u16 base[MMU_COUNT] = {
+		0,
+		BT_LANDINGS_USER,
+		BT_LANDINGS_USER + BT_LANDINGS_KERNEL,
+	};
+
+	return base[mode];
+}
+
+/* What has been filled since the last flush; as bt_tlb.low. */
+struct bt_landing_log {
 	u32 count;
-	u16 log[BT_LANDING_LOG];
+	u16 at[BT_LANDING_LOG];
 };
 
 /* The page that RSP was last found in, writable and plain RAM: translated code
@@ -108,11 +134,17 @@ struct bt_window {
 	u64 addend;
 };
 
-/* Where a linear address was last found to lead, checked inline (exec.c). */
-#define BT_JUMP_ENTRIES 4096
+/*
+ * Where a linear address was last found to lead, checked inline (exec.c). `ind`
+ * and `body`: the entries of the block's translation, in bytes from the
+ * beginning of the code, or 0. They spare the look at the block, but only as
+ * long as no block has died (bt_vm.deaths).
+ */
+#define BT_JUMP_ENTRIES 8192
 struct bt_jump {
 	u64 lin;
-	u64 context; /* code size, CPL, fetch context of lin's half */
+	u64 context; /* MMU mode, code size, CPL, fetch context of lin's half */
 	struct bt_block *block;
-	u64 reserved;
+	u32 ind, body;
+	u64 deaths;
 };

@@ -23,12 +23,20 @@
 
 static u64 context_of(const struct bt_cpu *c, gva_t lin)
 {
-	return c->fetch[lin >> 63] << 8 | (u64)c->code << 2 | c->cpl;
+	return c->fetch[lin >> 63] << 8 | (u64)c->mode << 4 |
+	       (u64)c->code << 2 | c->cpl;
 }
 
 static gva_t linear_ip(const struct bt_cpu *c)
 {
 	return (c->gpr[17] + c->seg_base[X86_CS]) & c->lin_mask;
+}
+
+struct bt_jump *bt_jump_find(struct bt_cpu *c, gva_t lin)
+{
+	struct bt_jump *j = &c->jump[(lin ^ lin >> 12) & (BT_JUMP_ENTRIES - 1)];
+
+	return j->lin == lin && j->context == context_of(c, lin) ? j : NULL;
 }
 
 struct bt_block *bt_block_at(struct bt_cpu *c)
@@ -44,6 +52,7 @@ struct bt_block *bt_block_at(struct bt_cpu *c)
 	j->block = bt_block_lookup(c, lin);
 	j->lin = lin;
 	j->context = context_of(c, lin); /* the lookup may have flushed */
+	j->ind = 0;
 	return j->block;
 }
 

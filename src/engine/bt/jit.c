@@ -19,13 +19,8 @@
 
 static bool translatable(const struct bt_cpu *c)
 {
-	return c->code == W64 && c->tlb != &bt_empty_tlb &&
+	return c->code == W64 && c->mode != MMU_COUNT &&
 	       (c->cpl == 0 || c->cpl == 3);
-}
-
-static unsigned mode_of(const struct bt_cpu *c)
-{
-	return (unsigned)(c->tlb - c->mmu);
 }
 
 static const u8 *entry(const struct bt_cpu *c, const struct bt_trans *t, u16 at)
@@ -36,40 +31,43 @@ static const u8 *entry(const struct bt_cpu *c, const struct bt_trans *t, u16 at)
 /* Landings of a mode lead to the thunk until they are filled. */
 static void prepare_landings(struct bt_cpu *c, unsigned mode)
 {
-	for (unsigned k = 0; k < BT_LANDINGS; k++)
-		c->land[mode].code[k] = c->bvm->jit->miss;
-	c->land[mode].count = 0;
-	c->land_mask = BT_LANDING_MASK;
+	struct bt_landing *l = &c->land[bt_landing_base(mode)];
+
+	for (unsigned k = 0; k < bt_landings(mode); k++)
+		l[k].code = c->bvm->jit->miss;
+	c->land_log[mode].count = 0;
+	c->land_mask[mode] = mode == MMU_KERNEL ? BT_LANDING_MASK_KERNEL
+						: BT_LANDING_MASK_USER;
 	c->land_ready |= (u8)(1u << mode);
 }
 
 static void fill_landing(struct bt_cpu *c, unsigned mode, u64 va,
 			 const u8 *code)
 {
-	struct bt_landings *l = &c->land[mode];
-	unsigned at = c->jit_landing;
+	struct bt_landing_log *log = &c->land_log[mode];
+	unsigned at = c->jit_landing / 2;
 
-	l->key[at] = -va;
-	l->code[at] = code;
+	c->land[bt_landing_base(mode) + at] = (struct bt_landing){-va, code};
 	c->land_halves[mode] |= (u8)(1u << (va >> 63));
-	if (l->count < BT_LANDING_LOG)
-		l->log[l->count] = (u16)at;
-	if (l->count <= BT_LANDING_LOG)
-		l->count++;
+	if (log->count < BT_LANDING_LOG)
+		log->at[log->count] = (u16)at;
+	if (log->count <= BT_LANDING_LOG)
+		log->count++;
 }
 
 void bt_jit_forget(struct bt_cpu *c, unsigned mode)
 {
-	struct bt_landings *l = &c->land[mode];
+	struct bt_landing_log *log = &c->land_log[mode];
+	struct bt_landing *l = &c->land[bt_landing_base(mode)];
 
 	c->land_halves[mode] = 0;
-	if (l->count > BT_LANDING_LOG) {
+	if (log->count > BT_LANDING_LOG) {
 		prepare_landings(c, mode);
 		return;
 	}
-	for (unsigned k = 0; k < l->count; k++)
-		l->code[l->log[k]] = c->bvm->jit->miss;
-	l->count = 0;
+	for (unsigned k = 0; k < log->count; k++)
+		l[log->at[k]].code = c->bvm->jit->miss;
+	log->count = 0;
 }
 
 static struct bt_trans *find_trans(const struct bt_block *b, unsigned mode,
@@ -89,7 +87,7 @@ static struct bt_trans *translate(struct bt_cpu *c, struct bt_block *b,
 	bool full = false;
 
 	bt_lock(&c->bvm->code_lock);
-	t = find_trans(b, mode_of(c), plain);
+	t = find_trans(b, c->mode, plain);
 	if (!t && b->valid) {
 		t = bt_translate(c, b, plain, &full);
 		if (t) {
@@ -113,7 +111,7 @@ static struct bt_trans *translate(struct bt_cpu *c, struct bt_block *b,
 static struct bt_trans *trans_of(struct bt_cpu *c, struct bt_block *b,
 				 bool plain)
 {
-	struct bt_trans *t = find_trans(b, mode_of(c), plain);
+	struct bt_trans *t = find_trans(b, c->mode, plain);
 
 	if (!t && b->heat < BT_JIT_HEAT) {
 		b->heat++;
@@ -121,8 +119,8 @@ static struct bt_trans *trans_of(struct bt_cpu *c, struct bt_block *b,
 	}
 	if (!t && b->heat != BT_JIT_NEVER)
 		t = translate(c, b, plain);
-	if (unlikely(t && !(c->land_ready >> mode_of(c) & 1)))
-		prepare_landings(c, mode_of(c));
+	if (unlikely(t && !(c->land_ready >> c->mode & 1)))
+		prepare_landings(c, c->mode);
 	return t;
 }
 
@@ -132,6 +130,7 @@ static struct bt_trans *trans_at_ip(struct bt_cpu *c)
 	u32 epoch = c->bvm->epoch;
 	struct bt_block *b;
 	struct bt_trans *t;
+	struct bt_jump *j;
 
 	c->rip = c->gpr[17];
 	b = bt_block_at(c);
@@ -139,7 +138,28 @@ static struct bt_trans *trans_at_ip(struct bt_cpu *c)
 	c->seen_epoch = c->bvm->epoch;
 	if (epoch != c->bvm->epoch)
 		return NULL;
+	j = bt_jump_find(c, c->gpr[17]);
+	if (t && j) {
+		j->ind = t->code + t->ind;
+		j->body = t->code + t->body;
+		j->deaths = c->bvm->deaths;
+	}
 	return t;
+}
+
+/*
+ * The same from the jump cache alone: a block and its translation are seldom
+ * in the host's caches. NULL: it does not know.
+ */
+static const struct bt_jump *known_at_ip(struct bt_cpu *c)
+{
+	struct bt_jump *j = bt_jump_find(c, c->gpr[17]);
+
+	if (!j || !j->ind || j->deaths != c->bvm->deaths)
+		return NULL;
+	c->seen_epoch = c->bvm->epoch;
+	c->ip_page = c->gpr[17] & ~0xfffull;
+	return j;
 }
 
 /* Host code of what is at RIP, ready to be jumped to. */
@@ -152,10 +172,14 @@ static u64 begin(struct bt_cpu *c, const struct bt_trans *t)
 /* Host code for RIP; 0: the run loop sees to it. */
 static u64 go_on(struct bt_cpu *c)
 {
+	const struct bt_jump *known;
 	struct bt_trans *t;
 
 	if (unlikely(c->attention) || !translatable(c))
 		return 0;
+	known = known_at_ip(c);
+	if (likely(known != NULL))
+		return (u64)c->bvm->jit->code.exec + known->body;
 	t = trans_at_ip(c);
 	return t ? begin(c, t) : 0;
 }
@@ -369,6 +393,8 @@ static u64 bad_target(struct bt_cpu *c)
 
 u64 bt_jit_miss(struct bt_cpu *c, const u8 *data)
 {
+	const u8 *exec = c->bvm->jit->code.exec;
+	const struct bt_jump *known;
 	struct bt_trans *t;
 	u64 va = c->jit_value;
 
@@ -378,6 +404,11 @@ u64 bt_jit_miss(struct bt_cpu *c, const u8 *data)
 	c->stat_landings++;
 	if (unlikely(c->attention) || !translatable(c))
 		return 0;
+	known = known_at_ip(c);
+	if (likely(known != NULL)) {
+		fill_landing(c, c->mode, va, exec + known->ind);
+		return (u64)exec + known->body;
+	}
 	t = trans_at_ip(c);
 	if (!t)
 		return 0;

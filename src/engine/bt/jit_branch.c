@@ -7,21 +7,35 @@
  * Within the page a jump leads straight to the other block: at first to cold
  * code that has it looked up (bt_jit_link()), then, patched, to its body, or
  * to the entry that looks at bt_cpu.attention if it leads backwards. So every
- * loop looks. All other jumps put the target's address into H_A and the number
- * of a landing into H_B, and go where that leads. No flag changes on the way:
- * a caller cannot know whether they are live.
+ * loop looks. All other jumps put the target's address into H_A and twice the
+ * number of a landing into H_B, and go where that leads. No flag changes on the
+ * way: a caller cannot know whether they are live.
  */
 #include "engine/bt/jit_translate.h"
 
-/* Field of the landing whose number is in H_B. */
+/* Field of the landing, twice the number of which is in H_B. */
 static struct em_rm landing(const struct jit *j, size_t field)
 {
 	struct em_rm rm = em_sum(H_CPU, H_B, 0);
 
 	rm.scale = 3;
-	rm.disp = (s32)(offsetof(struct bt_cpu, land) +
-			j->t->mode * sizeof(struct bt_landings) + field);
+	rm.disp =
+		(s32)(offsetof(struct bt_cpu, land) +
+		      bt_landing_base(j->t->mode) * sizeof(struct bt_landing) +
+		      field);
 	return rm;
+}
+_Static_assert(sizeof(struct bt_landing) == 16, "a scale of 8, twice");
+
+/* H_B *= 2 without a change of flags */
+static void double_landing(struct jit *j)
+{
+	em_insn(&j->e, OP_LEA, H_B, em_sum(H_B, H_B, 0));
+}
+
+static unsigned landing_bits(const struct jit *j)
+{
+	return (unsigned)__builtin_ctz(bt_landings(j->t->mode));
 }
 
 /* ---- leaving ----------------------------------------------------------- */
@@ -33,7 +47,7 @@ static void land(struct jit *j)
 	em_insn(&j->e, 0xc7, 0, JIT_FIELD(jit_site));
 	em_bytes(&j->e, (u64)(j->e.at - j->jit->code.write), 4);
 	em_insn(&j->e, OP_GROUP5, 4,
-		landing(j, offsetof(struct bt_landings, code)));
+		landing(j, offsetof(struct bt_landing, code)));
 }
 
 /* To the address in H_A. */
@@ -44,7 +58,10 @@ static void jump_indirect(struct jit *j)
 	if (j->jit->fast_pext) {
 		em_insn(e,
 			EM_VEX | EM_F3 | EM_0F38 | EM_W | 0xf5 | H_A << EM_VVVV,
-			H_B, JIT_FIELD(land_mask));
+			H_B,
+			em_at(H_CPU, (s32)(offsetof(struct bt_cpu, land_mask) +
+					   8 * j->t->mode)));
+		double_landing(j);
 		land(j);
 		return;
 	}
@@ -53,8 +70,9 @@ static void jump_indirect(struct jit *j)
 	em_insn(e, OP_IMUL_IMM, H_B, em_reg(H_A));
 	em_bytes(e, 0x9e3779b1, 4);
 	em_insn(e, OP_SHIFT_IMM, 5, em_reg(H_B));
-	em_byte(e, 32 - BT_LANDING_BITS);
+	em_byte(e, 32 - landing_bits(j));
 	jit_restore_flags(j);
+	double_landing(j);
 	land(j);
 }
 
@@ -74,7 +92,7 @@ static void jump_far(struct jit *j, s64 target)
 
 	page_address(j, target, H_A);
 	em_short(&j->e, 0xb8, H_B);
-	em_bytes(&j->e, hash >> (32 - BT_LANDING_BITS), 4);
+	em_bytes(&j->e, hash >> (32 - landing_bits(j)) << 1, 4);
 	land(j);
 }
 
@@ -262,8 +280,8 @@ static void poll_softly(struct jit *j)
 	em_mov(e, X86_RCX, H_A);
 }
 
-/* H_A is the address that was meant, H_B the landing's number; flags are the
- * guest's. H_A plus the key is zero if it is this block that was meant. */
+/* H_A is the address that was meant, H_B twice the landing's number; flags are
+ * the guest's. H_A plus the key is zero if it is this block that was meant. */
 static void verify(struct jit *j)
 {
 	struct emit *e = &j->e;
@@ -271,7 +289,7 @@ static void verify(struct jit *j)
 
 	em_mov(e, H_C, X86_RCX);
 	em_insn(e, OP_LOAD, X86_RCX,
-		landing(j, offsetof(struct bt_landings, key)));
+		landing(j, offsetof(struct bt_landing, key)));
 	em_insn(e, OP_LEA, X86_RCX, em_sum(X86_RCX, H_A, 0));
 	em_bytes(e, 0x00e3, 2); /* jrcxz */
 	skip = e->at;

@@ -116,7 +116,7 @@ static const u8 *thunk(struct maker *m,
 	return at + m->to_exec;
 }
 
-/* Jumped to, not called: H_A is the address, H_B the landing. */
+/* Jumped to, not called: H_A is the address, H_B twice the landing. */
 static const u8 *miss(struct maker *m)
 {
 	u8 *at = m->e.at;

@@ -199,7 +199,7 @@ struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain,
 	*j->t = (struct bt_trans){
 		.block = b,
 		.page_off = (u16)(b->pa & 0xfff),
-		.mode = (u8)(c->tlb - c->mmu),
+		.mode = c->mode,
 		.plain = plain,
 	};
 	j->e = (struct emit){j->head, j->head + room, false};

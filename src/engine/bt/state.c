@@ -60,16 +60,15 @@ void bt_update_tlb(struct bt_cpu *c)
 {
 	bool ac = c->eflags & FLAG_AC;
 	bool aligned = c->cpl == 3 && ac && c->cr0 & CR0_AM;
+	u8 mode = c->cpl == 3		     ? MMU_USER
+		  : c->cr4 & CR4_SMAP && !ac ? MMU_KERNEL
+					     : MMU_KERNEL_AC;
 
 	if (unlikely(aligned || (c->dr[7] & 0xff &&
 				 bt_watches(c, WATCH_WRITE | WATCH_ACCESS))))
-		c->tlb = &bt_empty_tlb;
-	else if (c->cpl == 3)
-		c->tlb = &c->mmu[MMU_USER];
-	else if (c->cr4 & CR4_SMAP && !ac)
-		c->tlb = &c->mmu[MMU_KERNEL];
-	else
-		c->tlb = &c->mmu[MMU_KERNEL_AC];
+		mode = MMU_COUNT;
+	c->mode = mode;
+	c->tlb = mode == MMU_COUNT ? &bt_empty_tlb : &c->mmu[mode];
 }
 
 /* Can an access that paging allows violate the segment. */

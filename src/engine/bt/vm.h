@@ -47,6 +47,7 @@ struct bt_vm {
 	_Atomic u32 epoch; /* flushes so far */
 	struct bt_stubs *stubs;
 	struct bt_jit *jit; /* NULL: everything is interpreted */
+	u64 deaths;	    /* of blocks; changes in the exclusive section */
 };
 
 /* Does a line of [pa, pa+len), within a page, hold code? Who asks after a store
