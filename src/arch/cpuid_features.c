@@ -178,12 +178,15 @@ void cpu_host_offered(struct cpu_host *host, const struct cpu_offer *offer)
 		host->xcr0 = (u64)state->edx << 32 | state->eax;
 }
 
-static bool leaf_exists(const struct cpu_host *host, u32 leaf)
+/* As cpu_host_cpuid(); zero where the host has no such leaf. */
+static void read_leaf(const struct cpu_host *host, u32 leaf, u32 subleaf,
+		      struct cpuid_result *out)
 {
-	struct cpuid_result max;
-
-	cpu_host_cpuid(host, leaf & 0x80000000u, 0, &max);
-	return leaf <= max.eax;
+	cpu_host_cpuid(host, leaf & 0x80000000u, 0, out);
+	if (leaf <= out->eax)
+		cpu_host_cpuid(host, leaf, subleaf, out);
+	else
+		memset(out, 0, sizeof(*out));
 }
 
 u64 cpu_host_features(const struct cpu_host *host)
@@ -193,15 +196,21 @@ u64 cpu_host_features(const struct cpu_host *host)
 	const u64 xsave = BIT(FEAT_XSAVE) | BIT(FEAT_XSAVEOPT) |
 			  BIT(FEAT_XSAVEC) | BIT(FEAT_XGETBV1);
 	const u64 ymm_state = XCR0_SSE | XCR0_AVX;
+	const struct cpu_feature_bit *last = NULL;
+	struct cpuid_result result = {0};
 	u64 features = BIT(FEAT_BASE);
 
 	for (unsigned i = 0; i < FEAT_COUNT; i++) {
 		const struct cpu_feature_bit *bit = &cpu_feature_bits[i];
-		struct cpuid_result result;
 
-		if (!bit->leaf || !leaf_exists(host, bit->leaf))
+		if (!bit->leaf)
 			continue;
-		cpu_host_cpuid(host, bit->leaf, bit->subleaf, &result);
+		/* In a VM each CPUID is an exit: one a leaf is enough, and
+		 * the table goes leaf by leaf. */
+		if (!last || last->leaf != bit->leaf ||
+		    last->subleaf != bit->subleaf)
+			read_leaf(host, bit->leaf, bit->subleaf, &result);
+		last = bit;
 		if (cpuid_get_reg(&result, bit->reg) >> bit->bit & 1)
 			features |= BIT(i);
 	}
