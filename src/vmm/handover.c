@@ -59,6 +59,8 @@ static int half_build(struct vm *vm, const struct x86_state *states,
 {
 	int ret = vm->engine->vm_create(vm, err);
 
+	if (!ret)
+		ret = mem_commit(&vm->mem, err);
 	for (unsigned i = 0; !ret && i < vm->vcpu_count; i++)
 		ret = vm->engine->vcpu_create(vm->vcpus[i], err);
 	for (unsigned i = 0; !ret && i < vm->vcpu_count; i++)

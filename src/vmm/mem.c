@@ -185,6 +185,16 @@ void mem_unlisten(struct guest_mem *mem, struct mem_listener *l)
 		l->remove(l, &mem->regions[i]);
 }
 
+int mem_commit(struct guest_mem *mem, struct err *err)
+{
+	int ret = 0;
+
+	for (struct mem_listener *l = mem->listeners; !ret && l; l = l->next)
+		if (l->commit)
+			ret = l->commit(l, err);
+	return ret;
+}
+
 void mem_written(const struct guest_mem *mem, gpa_t gpa, u64 len)
 {
 	for (struct mem_listener *l = mem->listeners; l; l = l->next)

@@ -6,7 +6,9 @@
  * RAM is one sealed memfd, mapped shared, split around the 32-bit hole
  * [MEM_HOLE_START, 4 GiB), or in one piece on machines that have none. Rights
  * split it further. A region list is built before the first vCPU runs;
- * listeners (engines, later vhost and VFIO) hear of each change.
+ * listeners (engines, later vhost and VFIO) hear of each change. Those for
+ * whom a change is dear gather them and act when mem_commit() says so: once,
+ * for a VM that starts, whatever the loader did to its rights.
  *
  * What a region's rights do not allow goes to the bus as if there were no RAM
  * (a read without MEM_R, a write without MEM_W), which is how ROM and flash
@@ -46,6 +48,8 @@ struct mem_region {
 struct mem_listener {
 	void (*add)(struct mem_listener *l, const struct mem_region *r);
 	void (*remove)(struct mem_listener *l, const struct mem_region *r);
+	/* The regions are those announced so far; 0 or -errno. Optional. */
+	int (*commit)(struct mem_listener *l, struct err *err);
 	/* Bytes changed by someone other than a vCPU. Never blocks long. */
 	void (*written)(struct mem_listener *l, gpa_t gpa, u64 len);
 	struct mem_listener *next;
@@ -70,10 +74,12 @@ int mem_init(struct guest_mem *mem, u64 ram_size, struct err *err);
 int mem_init_flat(struct guest_mem *mem, u64 ram_size, struct err *err);
 void mem_fini(struct guest_mem *mem);
 
-/* Regions present at the time of the call are announced at once. Callbacks of
- * a listener may be NULL. */
+/* Regions present at the time of the call are announced at once, and are for
+ * the caller to commit. Callbacks of a listener may be NULL. */
 void mem_listen(struct guest_mem *mem, struct mem_listener *l);
 void mem_unlisten(struct guest_mem *mem, struct mem_listener *l);
+/* The guest is about to run in what there is now. */
+int mem_commit(struct guest_mem *mem, struct err *err);
 
 /*
  * What the guest may do with [gpa, gpa+len), whole pages of RAM; before the

@@ -210,7 +210,9 @@ int vm_start(struct vm *vm, const struct x86_state *bsp, struct err *err)
 	      (unsigned long long)bsp->rip,
 	      (unsigned long long)bsp->gpr[X86_RSI],
 	      (unsigned long long)bsp->cr0);
-	ret = vm_load_vcpus(vm, bsp, err);
+	ret = mem_commit(&vm->mem, err);
+	if (!ret)
+		ret = vm_load_vcpus(vm, bsp, err);
 	for (unsigned i = 0; !ret && i < vm->vcpu_count; i++)
 		ret = vcpu_start(vm->vcpus[i], err);
 	if (ret) {

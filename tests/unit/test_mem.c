@@ -181,7 +181,9 @@ static void spy_written(struct mem_listener *l, gpa_t gpa, u64 len)
 
 static void test_listeners(void **state)
 {
-	struct spy a = {.l = {spy_add, spy_remove, spy_written, NULL}};
+	struct spy a = {.l = {.add = spy_add,
+			      .remove = spy_remove,
+			      .written = spy_written}};
 	struct spy b = a, never = a;
 	struct mem_listener deaf = {0};
 	struct guest_mem mem;
@@ -211,6 +213,44 @@ static void test_listeners(void **state)
 	mem_unlisten(&mem, &b.l);
 	mem_unlisten(&mem, &deaf);
 	assert_null(mem.listeners);
+	mem_fini(&mem);
+}
+
+struct careful {
+	struct mem_listener l;
+	unsigned commits;
+	int answer;
+};
+
+static int careful_commit(struct mem_listener *l, struct err *err)
+{
+	struct careful *careful = container_of(l, struct careful, l);
+
+	careful->commits++;
+	return careful->answer ? err_set(err, careful->answer, "no slot") : 0;
+}
+
+/* Nothing is committed but on demand, and the first refusal is the answer. */
+static void test_commit(void **state)
+{
+	struct careful a = {.l = {.commit = careful_commit}}, b = a;
+	struct err err = {0};
+	struct guest_mem mem;
+
+	assert_int_equal(mem_init(&mem, MIB(4), NULL), 0);
+	mem_listen(&mem, &a.l);
+	mem_listen(&mem, &b.l);
+	assert_int_equal(mem_protect(&mem, 0, 4096, MEM_R), 0);
+	assert_int_equal(a.commits + b.commits, 0);
+	assert_int_equal(mem_commit(&mem, &err), 0);
+	assert_int_equal(a.commits, 1);
+	assert_int_equal(b.commits, 1);
+	b.answer = -ENOSPC;
+	assert_int_equal(mem_commit(&mem, &err), -ENOSPC);
+	assert_string_equal(err.msg, "no slot");
+	assert_int_equal(a.commits, 1);
+	mem_unlisten(&mem, &a.l);
+	mem_unlisten(&mem, &b.l);
 	mem_fini(&mem);
 }
 
@@ -297,6 +337,7 @@ int main(void)
 		cmocka_unit_test(test_sealed),
 		cmocka_unit_test(test_guards),
 		cmocka_unit_test(test_listeners),
+		cmocka_unit_test(test_commit),
 		cmocka_unit_test(test_protect),
 		cmocka_unit_test(test_protect_limits),
 	};

@@ -174,9 +174,11 @@ static void drop_everything(struct bt_vm *bvm)
 {
 	madvise(bvm->hash, HASH_BYTES, MADV_DONTNEED);
 	madvise(bvm->page_hash, HASH_BYTES, MADV_DONTNEED);
-	for (unsigned k = 0; k < bvm->ram_count; k++)
-		madvise(bvm->ram[k].lines, bvm->ram[k].len >> 12 << 3,
-			MADV_DONTNEED);
+	for (unsigned k = 0; k < MEM_MAX_PIECES; k++)
+		if (bvm->lines[k])
+			madvise(bvm->lines[k],
+				bvm->vm->mem.pieces[k].len >> 12 << 3,
+				MADV_DONTNEED);
 	for (unsigned k = 0; k < bvm->vm->vcpu_count; k++) {
 		struct bt_cpu *c =
 			bvm->vm->vcpus[k] ? bvm->vm->vcpus[k]->engine : NULL;

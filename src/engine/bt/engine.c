@@ -32,7 +32,32 @@ static u64 lines_bytes(u64 len)
 	return align_up((len >> 12) * sizeof(u64), 4096);
 }
 
-/* Before the first vCPU runs (DESIGN: a map is published, never edited). */
+/* Of the whole piece, so that rights may change without touching them. */
+static u64 *piece_lines(struct bt_vm *bvm, const struct mem_region *r)
+{
+	const struct guest_mem *mem = &bvm->vm->mem;
+	unsigned k = 0;
+
+	while (r->gpa - mem->pieces[k].gpa >= mem->pieces[k].len)
+		k++;
+	if (!bvm->lines[k])
+		bvm->lines[k] = bt_reserve(lines_bytes(mem->pieces[k].len));
+	if (!bvm->lines[k])
+		return NULL;
+	return bvm->lines[k] + ((r->gpa - mem->pieces[k].gpa) >> 12);
+}
+
+static void free_lines(struct bt_vm *bvm)
+{
+	const struct guest_mem *mem = &bvm->vm->mem;
+
+	for (unsigned k = 0; k < MEM_MAX_PIECES; k++)
+		if (bvm->lines[k])
+			munmap(bvm->lines[k],
+			       lines_bytes(mem->pieces[k].len));
+}
+
+/* Before the first vCPU runs: nobody reads the list meanwhile. */
 static void region_add(struct mem_listener *l, const struct mem_region *r)
 {
 	struct bt_vm *bvm = container_of(l, struct bt_vm, listener);
@@ -45,7 +70,7 @@ static void region_add(struct mem_listener *l, const struct mem_region *r)
 	ram->len = r->len;
 	ram->hva = r->hva;
 	ram->rights = r->rights;
-	ram->lines = bt_reserve(lines_bytes(r->len));
+	ram->lines = piece_lines(bvm, r);
 	if (ram->lines)
 		bvm->ram_count++;
 }
@@ -56,7 +81,6 @@ static void region_remove(struct mem_listener *l, const struct mem_region *r)
 
 	for (unsigned k = 0; k < bvm->ram_count; k++)
 		if (bvm->ram[k].gpa == r->gpa) {
-			munmap(bvm->ram[k].lines, lines_bytes(r->len));
 			bvm->ram[k] = bvm->ram[--bvm->ram_count];
 			return;
 		}
@@ -103,6 +127,7 @@ static void vm_fini(struct vm *vm)
 	if (!bvm)
 		return;
 	mem_unlisten(&vm->mem, &bvm->listener);
+	free_lines(bvm);
 	bt_jit_fini(bvm);
 	bt_stub_fini(bvm);
 	bt_code_fini(bvm);

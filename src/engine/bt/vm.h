@@ -29,6 +29,7 @@ struct bt_vm {
 	struct mem_listener listener;
 	struct bt_ram ram[MEM_MAX_REGIONS];
 	unsigned ram_count;
+	u64 *lines[MEM_MAX_PIECES]; /* what ram[].lines point into */
 
 	/* Exclusive section; see sync.c. */
 	_Atomic u32 exclusive;	    /* 0 free, 1 held, 2 held with waiters */

@@ -206,8 +206,8 @@ static int vm_init(struct vm *vm, struct err *err)
 	if (!ret && kvm_has_irqchip(m))
 		ret = kvm_chips_init(m, err);
 	if (!ret)
-		ret = kvm_mem_init(m, err);
-	if (ret)
+		kvm_mem_init(m);
+	else
 		vm_fini(vm);
 	return ret;
 }

@@ -57,7 +57,6 @@ struct kvm_machine {
 
 	struct mem_listener listener;
 	struct kvm_slot slots[KVM_MAX_SLOTS];
-	int mem_error; /* -errno of a listener's call */
 	bool dirty_log;
 
 	bool has_pit;	/* the kernel's 8254 exists */
@@ -132,7 +131,7 @@ const char *kvm_reason_name(u32 reason);
 const char *kvm_suberror_name(u32 suberror);
 
 /* mem.c */
-int kvm_mem_init(struct kvm_machine *m, struct err *err);
+void kvm_mem_init(struct kvm_machine *m);
 void kvm_mem_fini(struct kvm_machine *m);
 int kvm_dirty_log(struct vm *vm, bool on);
 int kvm_dirty_get(struct vm *vm, gpa_t gpa, u64 *bits);

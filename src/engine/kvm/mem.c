@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util/log.h"
 
 static int set_slot(struct kvm_machine *m, unsigned index)
 {
@@ -31,70 +30,111 @@ static int set_slot(struct kvm_machine *m, unsigned index)
 	return kvm_ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
-static unsigned find_slot(const struct kvm_machine *m, gpa_t gpa, u64 len)
+static int refused(const struct mem_region *r, int error, struct err *err)
 {
-	unsigned i = 0;
-
-	while (i < KVM_MAX_SLOTS &&
-	       !(m->slots[i].len == len && (!len || m->slots[i].gpa == gpa)))
-		i++;
-	return i;
+	return err_set(err, error, "KVM refuses guest memory at %#llx: %s",
+		       (unsigned long long)r->gpa, strerror(-error));
 }
 
-static void region_add(struct mem_listener *l, const struct mem_region *r)
+static void drop_slot(struct kvm_machine *m, unsigned index)
 {
-	struct kvm_machine *m = container_of(l, struct kvm_machine, listener);
-	unsigned index = find_slot(m, 0, 0);
-	u32 flags = m->dirty_log ? KVM_MEM_LOG_DIRTY_PAGES : 0;
-	int ret = -ENOSPC;
-
-	if (!(r->rights & MEM_R))
-		return;
-	if (!(r->rights & MEM_W) && m->caps.readonly_mem)
-		flags |= KVM_MEM_READONLY;
-	if (index < KVM_MAX_SLOTS) {
-		m->slots[index] =
-			(struct kvm_slot){r->gpa, r->len, r->hva, flags};
-		ret = set_slot(m, index);
-	}
-	if (!ret)
-		return;
-	if (index < KVM_MAX_SLOTS)
-		m->slots[index].len = 0;
-	m->mem_error = ret;
-	log_msg(LOG_ERR, "KVM refuses guest memory at %#llx: %s",
-		(unsigned long long)r->gpa, strerror(-ret));
-}
-
-static void region_remove(struct mem_listener *l, const struct mem_region *r)
-{
-	struct kvm_machine *m = container_of(l, struct kvm_machine, listener);
-	unsigned index = find_slot(m, r->gpa, r->len);
-
-	if (index == KVM_MAX_SLOTS)
-		return;
 	m->slots[index].len = 0;
 	m->slots[index].flags = 0;
 	set_slot(m, index);
 }
 
-int kvm_mem_init(struct kvm_machine *m, struct err *err)
+static int add_slot(struct kvm_machine *m, const struct kvm_slot *slot)
 {
-	m->listener.add = region_add;
-	m->listener.remove = region_remove;
+	unsigned index = 0;
+	int ret;
+
+	while (index < KVM_MAX_SLOTS && m->slots[index].len)
+		index++;
+	if (index == KVM_MAX_SLOTS)
+		return -ENOSPC;
+	m->slots[index] = *slot;
+	ret = set_slot(m, index);
+	if (ret)
+		m->slots[index].len = 0;
+	return ret;
+}
+
+/* What a region is to be for KVM; len 0: nothing. */
+static struct kvm_slot slot_of(const struct kvm_machine *m,
+			       const struct mem_region *r)
+{
+	struct kvm_slot slot = {r->gpa, r->len, r->hva, 0};
+
+	if (!(r->rights & MEM_R))
+		slot.len = 0;
+	if (!(r->rights & MEM_W) && m->caps.readonly_mem)
+		slot.flags |= KVM_MEM_READONLY;
+	if (m->dirty_log)
+		slot.flags |= KVM_MEM_LOG_DIRTY_PAGES;
+	return slot;
+}
+
+static bool same_slot(const struct kvm_slot *a, const struct kvm_slot *b)
+{
+	return a->gpa == b->gpa && a->len == b->len && a->hva == b->hva &&
+	       a->flags == b->flags;
+}
+
+static bool is_wanted(const struct kvm_machine *m, const struct kvm_slot *slot)
+{
+	const struct guest_mem *mem = &m->vm->mem;
+
+	for (unsigned i = 0; i < mem->count; i++) {
+		const struct kvm_slot want = slot_of(m, &mem->regions[i]);
+
+		if (want.len && same_slot(&want, slot))
+			return true;
+	}
+	return false;
+}
+
+static bool is_there(const struct kvm_machine *m, const struct kvm_slot *want)
+{
+	for (unsigned i = 0; i < KVM_MAX_SLOTS; i++)
+		if (m->slots[i].len && same_slot(&m->slots[i], want))
+			return true;
+	return false;
+}
+
+/*
+ * Only what differs: each slot that goes costs a grace period of the host's
+ * kernel, a millisecond and more.
+ */
+static int commit(struct mem_listener *l, struct err *err)
+{
+	struct kvm_machine *m = container_of(l, struct kvm_machine, listener);
+	const struct guest_mem *mem = &m->vm->mem;
+	int ret = 0;
+
+	for (unsigned i = 0; i < KVM_MAX_SLOTS; i++)
+		if (m->slots[i].len && !is_wanted(m, &m->slots[i]))
+			drop_slot(m, i);
+	for (unsigned i = 0; !ret && i < mem->count; i++) {
+		const struct kvm_slot want = slot_of(m, &mem->regions[i]);
+
+		if (!want.len || is_there(m, &want))
+			continue;
+		ret = add_slot(m, &want);
+		if (ret)
+			refused(&mem->regions[i], ret, err);
+	}
+	return ret;
+}
+
+void kvm_mem_init(struct kvm_machine *m)
+{
+	m->listener.commit = commit;
 	mem_listen(&m->vm->mem, &m->listener);
-	return m->mem_error ? err_set(err, m->mem_error,
-				      "KVM refuses the guest's memory: %s",
-				      strerror(-m->mem_error))
-			    : 0;
 }
 
 void kvm_mem_fini(struct kvm_machine *m)
 {
-	if (!m->listener.add)
-		return;
 	/* With the VM's descriptor all slots go at once. */
-	m->listener.remove = NULL;
 	mem_unlisten(&m->vm->mem, &m->listener);
 }
 

@@ -103,8 +103,10 @@ int kvm_speed(struct vm *vm, struct engine_speed *speed, struct err *err)
 {
 	struct kvm_cpu *k = vm->vcpus[0]->engine;
 	u64 best = ~0ull;
-	s64 ticks = 0;
+	s64 ticks = mem_commit(&vm->mem, err);
 
+	if (ticks)
+		return (int)ticks;
 	if (!mem_write(&vm->mem, CODE, code, sizeof(code)))
 		return err_set(err, -EINVAL, "no RAM to measure in");
 	speed->host = host_turns();
