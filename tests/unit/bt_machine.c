@@ -73,7 +73,7 @@ static void init_cpu(struct bt_machine *m)
 	c->code = W64;
 	c->lin_mask = c->stack_mask = c->ip_mask = ~0ull;
 	bt_fpu_reset(c, false);
-	bt_tlb_flush(c);
+	bt_tlb_init(c);
 }
 
 bool bt_machine_init(struct bt_machine *m)

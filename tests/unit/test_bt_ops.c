@@ -140,7 +140,7 @@ static int setup(void **state)
 	add_ram(m, TABLES_GPA, m->tables, 4 * 4096);
 	add_ram(m, (u64)m->arena, m->copy, ARENA);
 	map_arena(m);
-	bt_tlb_flush(m->c);
+	bt_tlb_init(m->c);
 	fill_arena(m);
 	return 0;
 }

@@ -31,16 +31,19 @@
 
 #define BLOCK_MAX_INSNS 64
 
+/* A page's blocks lie in 512 bytes of the table: a guest that runs little code
+ * touches little of it. */
 static unsigned hash_pa(gpa_t pa, u8 code)
 {
-	return (unsigned)((pa * 0x9e3779b97f4a7c15ull >> 40) ^ code) &
-	       (BT_HASH_SIZE - 1);
+	u64 page = (pa >> 12) * 0x9e3779b97f4a7c15ull >> 40;
+	u64 place = (pa ^ pa >> 6 ^ code) & 63;
+
+	return (unsigned)(page << 6 | place) & (BT_HASH_SIZE - 1);
 }
 
 static unsigned hash_page(gpa_t pa)
 {
-	return (unsigned)((pa >> 12) * 0x9e3779b97f4a7c15ull >> 40) &
-	       (BT_HASH_SIZE - 1);
+	return (unsigned)(pa >> 12 ^ pa >> 28) & (BT_HASH_SIZE - 1);
 }
 
 #define HASH_BYTES (BT_HASH_SIZE * sizeof(struct bt_block *))

@@ -284,6 +284,7 @@ void bt_sleep(struct bt_cpu *c, _Atomic u32 *word, u32 val, u32 ns);
 
 /* tlb.c */
 extern struct bt_tlb bt_empty_tlb;   /* misses always: every access is slow */
+void bt_tlb_init(struct bt_cpu *c);  /* of a zeroed bt_cpu */
 void bt_tlb_flush(struct bt_cpu *c); /* all, global too */
 void bt_tlb_flush_nonglobal(struct bt_cpu *c); /* as a CR3 write */
 void bt_tlb_flush_page(struct bt_cpu *c, gva_t va);

@@ -33,6 +33,7 @@ struct bt_tlb {
 	 * the log's size means that they are too many to tell. */
 	u32 low_count;
 	u16 low[BT_TLB_LOG];
+	bool filled; /* since it was last empty */
 };
 
 /* A tag that no address hits which looks at entry `index`. Zero but for the

@@ -195,7 +195,7 @@ static int cpu_init(struct vcpu *vcpu, struct err *err)
 	c->delivering = -1;
 	c->intr_owed = -1;
 	bt_fpu_reset(c, false);
-	bt_tlb_flush(c);
+	bt_tlb_init(c);
 	vcpu->engine = c;
 	return 0;
 }

@@ -44,9 +44,20 @@ static void close_windows(struct bt_cpu *c)
 
 static void clear_table(struct bt_tlb *t)
 {
+	/* What was never touched takes no memory. */
+	if (!t->filled)
+		return;
 	for (unsigned k = 0; k < BT_TLB_ENTRIES; k++)
 		drop_entry(t, k);
 	t->low_count = 0;
+	t->filled = false;
+}
+
+void bt_tlb_init(struct bt_cpu *c)
+{
+	for (unsigned m = 0; m < MMU_COUNT; m++)
+		drop_entry(&c->mmu[m], 0);
+	bt_tlb_flush(c);
 }
 
 static void clear_low(struct bt_tlb *t)
@@ -144,20 +155,21 @@ static void close_window_of(struct bt_cpu *c, const u8 *hva)
 		}
 }
 
+static void protect_page(struct bt_tlb *t, const u8 *hva)
+{
+	for (unsigned k = 0; t->filled && k < BT_TLB_ENTRIES; k++)
+		if (t->e[k].write + t->e[k].addend == (u64)hva)
+			t->e[k].write = bt_tlb_none(k);
+}
+
 void bt_tlb_protect_page(struct bt_vm *bvm, const u8 *hva)
 {
 	for (unsigned n = 0; n < bvm->vm->vcpu_count; n++) {
 		struct bt_cpu *c =
 			bvm->vm->vcpus[n] ? bvm->vm->vcpus[n]->engine : NULL;
 
-		for (unsigned k = 0; c && k < MMU_COUNT * BT_TLB_ENTRIES; k++) {
-			struct bt_tlb_entry *e =
-				&c->mmu[k / BT_TLB_ENTRIES]
-					 .e[k % BT_TLB_ENTRIES];
-
-			if (e->write + e->addend == (u64)hva)
-				e->write = bt_tlb_none(k % BT_TLB_ENTRIES);
-		}
+		for (unsigned m = 0; c && m < MMU_COUNT; m++)
+			protect_page(&c->mmu[m], hva);
 		if (!c)
 			continue;
 		close_window_of(c, hva);
@@ -208,6 +220,7 @@ static void fill(struct bt_cpu *c, gva_t va, const struct bt_page *page,
 		c->high_nonglobal = true;
 	if (!(va >> 63) && e->read != tag)
 		note_low(c->tlb, index);
+	c->tlb->filled = true;
 	e->read = tag;
 	e->addend = (u64)(ram->hva + (page->pa - ram->gpa)) - va;
 	e->host = tag + e->addend;
