@@ -39,5 +39,18 @@ int cli_doctor(int argc, char **argv);
 /* The whole command line, under the name solo5-hvt. */
 int cli_solo5(int argc, char **argv);
 
+/*
+ * How main() began. What came before it (our half of fork, exec, the dynamic
+ * linker) is known as CPU time only: no clock tells when a process was made to
+ * better than 10 ms.
+ */
+struct cli_start {
+	u64 before_ns; /* CPU time of the process until then */
+	u64 at_ns;     /* CLOCK_MONOTONIC */
+};
+
+void cli_note_start(void);
+struct cli_start cli_start(void);
+
 /* "vireo: <err->msg>" to stderr; returns `status` for the caller to return. */
 int cli_fail(const struct err *err, int status);

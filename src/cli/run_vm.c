@@ -147,10 +147,23 @@ static int build_vm(struct run_vm *run, struct err *err)
 
 /* ---- end ---------------------------------------------------------------- */
 
+/* See vireo(1) for what is in them and what is not. */
+static void print_start(const struct vm *vm)
+{
+	const struct cli_start start = cli_start();
+
+	fprintf(stderr,
+		"start.us_before_main %llu\n"
+		"start.us_to_guest %llu\n",
+		(unsigned long long)start.before_ns / 1000,
+		(unsigned long long)(vm->entered_ns - start.at_ns) / 1000);
+}
+
 void run_print_stats(const struct vm *vm)
 {
 	char *text = calloc(1, STATS_SIZE);
 
+	print_start(vm);
 	if (text && vm->engine->stats) {
 		vm->engine->stats((struct vm *)vm, text, STATS_SIZE);
 		fputs(text, stderr);

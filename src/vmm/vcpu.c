@@ -205,6 +205,14 @@ static bool vcpu_may_run(struct vcpu *vcpu)
 	return state == VM_RUNNING;
 }
 
+static void note_entry(struct vm *vm)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	vm->entered_ns = (u64)now.tv_sec * NS_PER_SEC + (u64)now.tv_nsec;
+}
+
 /*
  * The exit loop. What a guest does with devices is handled inside run(); what
  * comes out here is rare.
@@ -219,6 +227,8 @@ static void vcpu_loop(struct vcpu *vcpu)
 			vcpu_poll(vcpu);
 			continue;
 		}
+		if (unlikely(!vcpu->id && !vm->entered_ns))
+			note_entry(vm);
 		vm->engine->run(vcpu, &exit);
 		switch (exit.kind) {
 		case VCPU_EXIT_KICK:

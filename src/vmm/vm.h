@@ -95,6 +95,7 @@ struct vm {
 	struct loop loop;
 	const struct cpu_policy *cpu;
 	struct vm_console consoles[VM_MAX_CONSOLES];
+	u64 entered_ns; /* CLOCK_MONOTONIC when vCPU 0 was first to run */
 	unsigned vcpu_count;
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 	struct device *devices;

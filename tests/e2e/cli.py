@@ -147,6 +147,18 @@ def test_engines(suite):
     suite.status([*debug_exit, "--verbose"], 33, "engine ")
 
 
+def test_stats(suite):
+    """Both parts of the start have been, and the guest's one call left."""
+    got = suite.run([*suite.kernel("debug-exit"), "--debug-exit", "0xf4",
+                     "--engine", "bt", "--stats"])
+    said = dict(line.split(" ", 1) for line in
+                got.stderr.decode(errors="replace").splitlines())
+    for name in ("start.us_before_main", "start.us_to_guest",
+                 "vcpu0.instructions"):
+        suite.check(f"--stats: {name} is a number above 0", True,
+                    said.get(name, "").isdigit() and int(said[name]) > 0)
+
+
 def test_order(suite):
     command = ["run", "--mem", "16m", "--", "true"]
     suite.status(command, 77, guest="status")

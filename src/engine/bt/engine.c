@@ -53,8 +53,7 @@ static void free_lines(struct bt_vm *bvm)
 
 	for (unsigned k = 0; k < MEM_MAX_PIECES; k++)
 		if (bvm->lines[k])
-			munmap(bvm->lines[k],
-			       lines_bytes(mem->pieces[k].len));
+			munmap(bvm->lines[k], lines_bytes(mem->pieces[k].len));
 }
 
 /* Before the first vCPU runs: nobody reads the list meanwhile. */

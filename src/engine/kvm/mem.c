@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 static int set_slot(struct kvm_machine *m, unsigned index)
 {
 	const struct kvm_slot *slot = &m->slots[index];
