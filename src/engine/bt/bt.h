@@ -125,7 +125,7 @@ struct bt_cpu {
 	u64 jit_target;	 /* where reloading registers leads */
 	u64 jit_held;	 /* R9 then (jit.h, enum bt_held) */
 	u64 host_sp;	 /* the thread's own stack */
-	/* BT_LANDING_MASK_*, for PEXT */
+	/* bt_landing_mask(), for PEXT; or 0, see bt_call() */
 	u64 land_mask[MMU_COUNT];
 	u8 land_halves[MMU_COUNT]; /* bit per half that entries lead to */
 	u8 land_ready;		   /* bit per mode: entries are filled in */
@@ -179,10 +179,19 @@ static inline _Noreturn void bt_ud(struct bt_cpu *c)
 	bt_raise(c, VEC_UD);
 }
 
+/* Ask the run loop to look soon; any thread. Translated code sees the one at
+ * jumps backwards, and by the other no landing is the right one. */
+static inline void bt_call(struct bt_cpu *c, u32 why)
+{
+	__atomic_fetch_or((u32 *)&c->attention, why, __ATOMIC_SEQ_CST);
+	for (unsigned m = 0; m < MMU_COUNT; m++)
+		__atomic_store_n(&c->land_mask[m], 0, __ATOMIC_SEQ_CST);
+}
+
 /* Ask the run loop to look after this instruction. */
 static inline void bt_attend(struct bt_cpu *c, u32 why)
 {
-	__atomic_fetch_or((u32 *)&c->attention, why, __ATOMIC_SEQ_CST);
+	bt_call(c, why);
 	c->end = NULL;
 }
 

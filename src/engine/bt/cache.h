@@ -87,8 +87,8 @@ struct bt_block {
  * Where linear addresses lead in translated code (jit_branch.c), by a few bits
  * of theirs. key: the address negated, so that a sum with it tells a match by
  * being zero, which needs no flags. An empty place leads to the thunk that
- * fills it. A kernel is large and stays where it is: it has many. Those of
- * users are flushed with each CR3.
+ * fills it; the first one of a mode is always empty. A kernel is large and
+ * stays where it is: it has many. Those of users are flushed with each CR3.
  */
 struct bt_landing {
 	u64 key;
@@ -104,6 +104,12 @@ struct bt_landing {
 /* Which bits of the address: as many as the mode's number of landings has. */
 #define BT_LANDING_MASK_USER 0x5ffcull
 #define BT_LANDING_MASK_KERNEL 0x7ffeull
+
+static inline u64 bt_landing_mask(unsigned mode)
+{
+	return mode == MMU_KERNEL ? BT_LANDING_MASK_KERNEL
+				  : BT_LANDING_MASK_USER;
+}
 
 static inline unsigned bt_landings(unsigned mode)
 {

@@ -203,7 +203,7 @@ static void kick(struct vcpu *vcpu)
 {
 	struct bt_cpu *c = vcpu->engine;
 
-	__atomic_fetch_or((u32 *)&c->attention, ATTN_EVENTS, __ATOMIC_SEQ_CST);
+	bt_call(c, ATTN_EVENTS);
 }
 
 static void stats(struct vm *vm, char *buf, size_t len)

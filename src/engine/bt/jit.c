@@ -36,8 +36,6 @@ static void prepare_landings(struct bt_cpu *c, unsigned mode)
 	for (unsigned k = 0; k < bt_landings(mode); k++)
 		l[k].code = c->bvm->jit->miss;
 	c->land_log[mode].count = 0;
-	c->land_mask[mode] = mode == MMU_KERNEL ? BT_LANDING_MASK_KERNEL
-						: BT_LANDING_MASK_USER;
 	c->land_ready |= (u8)(1u << mode);
 }
 
@@ -47,6 +45,8 @@ static void fill_landing(struct bt_cpu *c, unsigned mode, u64 va,
 	struct bt_landing_log *log = &c->land_log[mode];
 	unsigned at = c->jit_landing / 2;
 
+	if (!at)
+		return;
 	c->land[bt_landing_base(mode) + at] = (struct bt_landing){-va, code};
 	c->land_halves[mode] |= (u8)(1u << (va >> 63));
 	if (log->count < BT_LANDING_LOG)
@@ -169,13 +169,27 @@ static u64 begin(struct bt_cpu *c, const struct bt_trans *t)
 	return (u64)entry(c, t, t->body);
 }
 
+/*
+ * Has the run loop to look? Opens the landings, which bt_call() closes, before
+ * it looks: whoever calls after that closes them again. A caller may close
+ * them when what it called for is done.
+ */
+static bool is_called(struct bt_cpu *c)
+{
+	for (unsigned m = 0; m < MMU_COUNT; m++)
+		if (unlikely(!c->land_mask[m]))
+			__atomic_store_n(&c->land_mask[m], bt_landing_mask(m),
+					 __ATOMIC_SEQ_CST);
+	return c->attention != 0;
+}
+
 /* Host code for RIP; 0: the run loop sees to it. */
 static u64 go_on(struct bt_cpu *c)
 {
 	const struct bt_jump *known;
 	struct bt_trans *t;
 
-	if (unlikely(c->attention) || !translatable(c))
+	if (unlikely(is_called(c)) || !translatable(c))
 		return 0;
 	known = known_at_ip(c);
 	if (likely(known != NULL))
@@ -195,7 +209,8 @@ bool bt_jit_run(struct bt_cpu *c, struct bt_block *b)
 	t = trans_of(c, b, false);
 	if (epoch != c->bvm->epoch)
 		return true; /* b has gone: start over */
-	if (!t)
+	/* Called for meanwhile: not without having run something. */
+	if (!t || unlikely(is_called(c)))
 		return false;
 	enter = (void (*)(struct bt_cpu *, u64))(u64)c->bvm->jit->enter;
 	enter(c, begin(c, t));
@@ -326,7 +341,7 @@ u64 bt_jit_link(struct bt_cpu *c, const u8 *data)
 	struct bt_trans *t;
 
 	c->gpr[17] = c->ip_page + way->target;
-	if (unlikely(c->attention) || !translatable(c))
+	if (unlikely(is_called(c)) || !translatable(c))
 		return 0;
 	t = trans_at_ip(c);
 	if (!t || epoch != c->bvm->epoch)
@@ -402,7 +417,7 @@ u64 bt_jit_miss(struct bt_cpu *c, const u8 *data)
 		return bad_target(c);
 	c->gpr[17] = va;
 	c->stat_landings++;
-	if (unlikely(c->attention) || !translatable(c))
+	if (unlikely(is_called(c)) || !translatable(c))
 		return 0;
 	known = known_at_ip(c);
 	if (likely(known != NULL)) {

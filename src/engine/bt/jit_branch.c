@@ -6,10 +6,14 @@
  *
  * Within the page a jump leads straight to the other block: at first to cold
  * code that has it looked up (bt_jit_link()), then, patched, to its body, or
- * to the entry that looks at bt_cpu.attention if it leads backwards. So every
- * loop looks. All other jumps put the target's address into H_A and twice the
- * number of a landing into H_B, and go where that leads. No flag changes on the
- * way: a caller cannot know whether they are live.
+ * to the entry that looks at bt_cpu.attention if it leads backwards. All other
+ * jumps put the target's address into H_A and twice the number of a landing
+ * into H_B, and go where that leads. No flag changes on the way: a caller
+ * cannot know whether they are live.
+ *
+ * So that every loop looks, the number of a landing is made with
+ * bt_cpu.land_mask, which bt_call() clears: number 0 leads to C. Only a jump
+ * that leads ahead and does not depend on anything has its number ready.
  */
 #include "engine/bt/jit_translate.h"
 
@@ -50,18 +54,23 @@ static void land(struct jit *j)
 		landing(j, offsetof(struct bt_landing, code)));
 }
 
+/* pext H_B, reg, [land_mask] */
+static void number_landing(struct jit *j, unsigned reg)
+{
+	em_insn(&j->e, EM_VEX | EM_F3 | EM_0F38 | EM_W | 0xf5 | reg << EM_VVVV,
+		H_B,
+		em_at(H_CPU, (s32)(offsetof(struct bt_cpu, land_mask) +
+				   8 * j->t->mode)));
+	double_landing(j);
+}
+
 /* To the address in H_A. */
 static void jump_indirect(struct jit *j)
 {
 	struct emit *e = &j->e;
 
 	if (j->jit->fast_pext) {
-		em_insn(e,
-			EM_VEX | EM_F3 | EM_0F38 | EM_W | 0xf5 | H_A << EM_VVVV,
-			H_B,
-			em_at(H_CPU, (s32)(offsetof(struct bt_cpu, land_mask) +
-					   8 * j->t->mode)));
-		double_landing(j);
+		number_landing(j, H_A);
 		land(j);
 		return;
 	}
@@ -83,16 +92,36 @@ static void page_address(struct jit *j, s64 off, unsigned reg)
 	em_insn(&j->e, OP_LEA, reg, em_at(reg, (s32)off));
 }
 
+/* An address whose landing has this number. */
+static u32 spread(u32 number, u64 mask)
+{
+	u32 out = 0;
+
+	for (u32 bit = 1; bit < mask; bit <<= 1) {
+		if (!(mask & bit))
+			continue;
+		if (number & 1)
+			out |= bit;
+		number >>= 1;
+	}
+	return out;
+}
+
 /* To another page: each such place has a landing of its own, as far as there
  * are enough. */
 static void jump_far(struct jit *j, s64 target)
 {
 	u32 hash = (u32)(j->b->pa + j->t->at[j->n].guest) * 0x9e3779b1u +
 		   (u32)target * 0x85ebca6bu;
+	u32 number = hash >> (32 - landing_bits(j));
+	u64 mask = bt_landing_mask(j->t->mode);
+	bool polls = target < 0 && j->jit->fast_pext;
 
 	page_address(j, target, H_A);
 	em_short(&j->e, 0xb8, H_B);
-	em_bytes(&j->e, hash >> (32 - landing_bits(j)) << 1, 4);
+	em_bytes(&j->e, polls ? spread(number, mask) : number << 1, 4);
+	if (polls)
+		number_landing(j, H_B);
 	land(j);
 }
 
@@ -132,11 +161,45 @@ void jit_goto(struct jit *j, s64 target)
 		jump_far(j, target);
 }
 
+/* To cold code that leaves if the run loop is called for; then the block has
+ * not begun. With live flags left alone: JRCXZ looks at no flag. */
+static void poll(struct jit *j)
+{
+	struct emit *e = &j->e;
+	u8 *skip;
+
+	if (!j->note[0].live) {
+		em_insn(e, OP_GROUP1_8, 7, JIT_FIELD(attention));
+		em_byte(e, 0);
+		jit_to_cold(j, CC_NE, j->jit->poll_f, 0);
+		return;
+	}
+	em_mov(e, H_A, X86_RCX);
+	em_insn(e, OP_LOAD32, X86_RCX, JIT_FIELD(attention));
+	em_bytes(e, 0x00e3, 2);
+	skip = e->at;
+	em_mov(e, X86_RCX, H_A);
+	jit_to_cold(j, 16, j->jit->poll_f, 0);
+	if (!e->full)
+		skip[-1] = (u8)(e->at - skip);
+	em_mov(e, X86_RCX, H_A);
+}
+
 /* ---- jumps ------------------------------------------------------------- */
 
 static s64 relative(const struct jit *j)
 {
 	return (s64)jit_next_off(j) + jit_insn(j)->imm;
+}
+
+/* A loop of this block alone looks before it jumps. */
+static void chain_to_self(struct jit *j, unsigned cc)
+{
+	u8 *over = em_jcc(&j->e, cc ^ 1);
+
+	poll(j);
+	em_to(&j->e, em_jmp(&j->e), j->head + j->t->body);
+	em_to(&j->e, over, j->e.at);
 }
 
 void jit_jcc(struct jit *j)
@@ -149,7 +212,9 @@ void jit_jcc(struct jit *j)
 		jit_by_function(j);
 		return;
 	}
-	if (target >= 0 && target < 4096) {
+	if (target == j->t->page_off) {
+		chain_to_self(j, cc);
+	} else if (target >= 0 && target < 4096) {
 		chain(j, cc, (u16)target);
 	} else {
 		over = em_jcc(&j->e, cc ^ 1);
@@ -256,30 +321,6 @@ void jit_ret(struct jit *j)
 
 /* ---- arriving ---------------------------------------------------------- */
 
-static void poll(struct jit *j)
-{
-	em_insn(&j->e, OP_GROUP1_8, 7, JIT_FIELD(attention));
-	em_byte(&j->e, 0);
-	jit_to_cold(j, CC_NE, j->jit->poll_f, 0);
-}
-
-/* As poll(), with live flags left alone: JRCXZ looks at no flag. */
-static void poll_softly(struct jit *j)
-{
-	struct emit *e = &j->e;
-	u8 *skip;
-
-	em_mov(e, H_A, X86_RCX);
-	em_insn(e, OP_LOAD32, X86_RCX, JIT_FIELD(attention));
-	em_bytes(e, 0x00e3, 2);
-	skip = e->at;
-	em_mov(e, X86_RCX, H_A);
-	jit_to_cold(j, 16, j->jit->poll_f, 0);
-	if (!e->full)
-		skip[-1] = (u8)(e->at - skip);
-	em_mov(e, X86_RCX, H_A);
-}
-
 /* H_A is the address that was meant, H_B twice the landing's number; flags are
  * the guest's. H_A plus the key is zero if it is this block that was meant. */
 static void verify(struct jit *j)
@@ -302,18 +343,20 @@ static void verify(struct jit *j)
 	em_insn(e, OP_STORE, H_C, JIT_FIELD(ip_page));
 }
 
-/*
- * `ind`: reached by a landing. `poll`: reached backwards from this page. Then
- * the body.
- */
+/* `ind`: reached by a landing; then the body. */
 void jit_entries(struct jit *j)
 {
 	j->t->ind = (u16)(j->e.at - j->head);
 	verify(j);
-	j->t->poll = (u16)(j->e.at - j->head);
-	if (j->note[0].live)
-		poll_softly(j);
-	else
+	if (!j->jit->fast_pext)
 		poll(j);
 	j->t->body = (u16)(j->e.at - j->head);
+}
+
+/* `poll`: reached backwards from this page. */
+void jit_poll_entry(struct jit *j)
+{
+	j->t->poll = (u16)(j->e.at - j->head);
+	poll(j);
+	em_to(&j->e, em_jmp(&j->e), j->head + j->t->body);
 }

@@ -3,8 +3,8 @@
  * The translator's driver: one block, from its records to committed code. See
  * jit.h for what the code looks like.
  *
- * Layout: the head (a pointer to the struct bt_trans), entries, the body, and
- * behind it the cold code, which calls thunks.
+ * Layout: the head (a pointer to the struct bt_trans), entry by landing, the
+ * body, the entry that polls, and the cold code, which calls thunks.
  */
 #include "bt_ops.h"
 #include "engine/bt/jit_translate.h"
@@ -51,6 +51,7 @@ void jit_by_function(struct jit *j)
 
 static void emit_cold(struct jit *j)
 {
+	jit_poll_entry(j);
 	for (unsigned k = 0; k < j->colds; k++) {
 		em_to(&j->e, j->cold[k].from, j->e.at);
 		call_thunk(j, j->cold[k].thunk, j->cold[k].n);

@@ -130,6 +130,7 @@ void jit_call(struct jit *j);
 void jit_ret(struct jit *j);
 void jit_goto(struct jit *j, s64 target); /* page offset, may be outside */
 void jit_entries(struct jit *j);
+void jit_poll_entry(struct jit *j);
 
 /* A jump of condition cc to cold code that calls `thunk`. */
 void jit_to_cold(struct jit *j, unsigned cc, const u8 *thunk, unsigned n);

@@ -122,8 +122,7 @@ void bt_sleep(struct bt_cpu *c, _Atomic u32 *word, u32 val, u32 ns)
 static void wait_outside(struct bt_cpu *other)
 {
 	while (other->running) {
-		__atomic_fetch_or((u32 *)&other->attention, ATTN_EXCLUSIVE,
-				  __ATOMIC_SEQ_CST);
+		bt_call(other, ATTN_EXCLUSIVE);
 		futex_wait(&other->running, 1);
 	}
 }

@@ -6,7 +6,9 @@
  * References: [1] Intel SDM vol. 2 (PUSH, MULX), vol. 1 3.7.5.1
  *                 (RIP-relative addresses).
  */
+#include "apic.h"
 #include "expect.h"
+#include "fault.h"
 #include "x86.h"
 
 enum { TIMES = 16, BIT_BMI2 = 1 << 8 };
@@ -151,8 +153,110 @@ static void test_stack_around(void)
 			  4 * (n << 33 | 5));
 }
 
+/* ---- loops ------------------------------------------------------------- */
+
+enum { TIMER = 0x70 };
+
+static volatile u32 ticked;
+
+static void tick(struct frame *frame)
+{
+	ticked = 1;
+	apic_eoi();
+}
+
+/* RAX is where the loop goes on, unless the timer has ticked. */
+#define LOOP(jump)                                           \
+	__asm__ volatile("lea 2f(%%rip), %%rdx\n\t"          \
+			 "1: lea 1b(%%rip), %%rax\n\t"       \
+			 "cmpl $0, %0\n\t"                   \
+			 "cmovne %%rdx, %%rax\n\t" jump "\n" \
+			 "2:"                                \
+			 :                                   \
+			 : "m"(ticked)                       \
+			 : "rax", "rdx", "rcx", "memory", "cc")
+
+static void loop_by_jump(void)
+{
+	LOOP("jmp *%%rax");
+}
+
+static void loop_by_return(void)
+{
+	LOOP("push %%rax; ret");
+}
+
+static void loop_by_call(void)
+{
+	__asm__ volatile("mov %%rsp, %%rbx\n\t"
+			 "lea 2f(%%rip), %%rdx\n\t"
+			 "1: lea 1b(%%rip), %%rax\n\t"
+			 "cmpl $0, %0\n\t"
+			 "cmovne %%rdx, %%rax\n\t"
+			 "mov %%rbx, %%rsp\n\t"
+			 "call *%%rax\n"
+			 "2: mov %%rbx, %%rsp"
+			 :
+			 : "m"(ticked)
+			 : "rax", "rbx", "rdx", "memory", "cc");
+}
+
+/* Back to another page. */
+static void loop_far(void)
+{
+	__asm__ volatile("1: jmp 2f\n\t"
+			 ".skip 5000\n"
+			 "2: cmpl $0, %0\n\t"
+			 "je 1b"
+			 :
+			 : "m"(ticked)
+			 : "memory", "cc");
+}
+
+/* One block, with flags that are live where it begins. */
+static void loop_alone(void)
+{
+	__asm__ volatile("stc\n"
+			 "1: mov %0, %%eax\n\t"
+			 "inc %%eax\n\t"
+			 "dec %%eax\n\t"
+			 "jz 1b\n\t"
+			 "jc 2f\n\t"
+			 "ud2\n"
+			 "2:"
+			 :
+			 : "m"(ticked)
+			 : "eax", "memory", "cc");
+}
+
+/* Loops of all kinds are interrupted. */
+static void test_loops(void)
+{
+	static void (*const loops[])(void) = {
+		loop_by_jump, loop_by_return, loop_by_call,
+		loop_far,     loop_alone,
+	};
+
+	pic_mask_all();
+	apic_enable();
+	handler_set(TIMER, tick);
+	apic_write(APIC_TIMER_DIVIDE, 0xb);
+	apic_write(APIC_LVT_TIMER, TIMER);
+	for (unsigned n = 0; n < 5; n++) {
+		ticked = 0;
+		apic_write(APIC_TIMER_INITIAL, 3000000);
+		irq_enable();
+		loops[n]();
+		irq_disable();
+		expect_eq(ticked, 1);
+	}
+	apic_write(APIC_LVT_TIMER, 0x10000);
+	handler_set(TIMER, NULL);
+}
+
 int main(void)
 {
+	test_loops();
 	test_stack_around();
 	test_push();
 	test_mulx();
