@@ -4,9 +4,26 @@
  *
  * Theory of operation. A map is an immutable array sorted by base. Writers
  * copy it, change the copy and publish it by one pointer store; readers load
- * the pointer once an access. Replaced maps stay allocated until bus_reclaim()
- * or bus_fini(), when nobody can be reading them. Not more than one lock is
- * held around a callback: the owner's.
+ * the pointer once a unit. Not more than one lock is held around a callback:
+ * the owner's.
+ *
+ * Reclamation. An access counts itself in readers[turn & 1] before it loads a
+ * map, and counts itself out when it is done. Both are sequentially consistent
+ * with the publishing store: an access that may have a map that was replaced at
+ * some time was counted at that time, and stays counted where it is. So a
+ * map may go once either count has been seen at 0 since; each of its lines
+ * alone, for an access is in one of them all the while. Turning sends new
+ * accesses to the other count, which is why each one does come to 0:
+ *
+ *     close the list, turn   wait for the count before the turn
+ *     turn                   wait for the other one
+ *     free the list
+ *
+ * Nobody blocks for it: a change of the map goes as far as it can, and the next
+ * one goes on, since the one who changes it may stand in an access itself (a
+ * guest that moves a BAR). Some three changes' maps stay, then, until the next
+ * change or pause. Where an access does not end, as its thread is not run,
+ * whoever makes more than BUS_KEPT_MAX maps is slowed down, more with each.
  *
  * Reference: [1] Intel SDM vol. 1, 19.3 "I/O address space": an access wider
  * than a byte goes to the ports of consecutive numbers.
@@ -18,17 +35,114 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "vmm/device.h"
 #include "vmm/trace.h"
 
 #define BUS_PIO_SIZE 0x10000ull
 
+#define BUS_KEPT_MAX 64
+#define BUS_SLOW_NS 200000ull	    /* for each map beyond that */
+#define BUS_SLOWEST_NS 100000000ull /* 10 maps a second, then */
+
 struct bus_map {
 	struct bus_map *next; /* retired list */
 	unsigned count;
 	struct bus_region regions[];
 };
+
+/* ------------------------------------------------------------------------- */
+/* Reclamation */
+
+static struct bus_readers *bus_enter(struct bus *bus)
+{
+	/* Threads' stacks are far apart. */
+	const u64 thread = (u64)__builtin_frame_address(0) >> 16;
+	const u64 hash = thread * 0x9e3779b97f4a7c15ull >> 32;
+	const u32 turn = atomic_load_explicit(&bus->turn, memory_order_relaxed);
+	struct bus_readers *r = &bus->readers[turn & 1][hash % BUS_READERS];
+
+	atomic_fetch_add(&r->count, 1);
+	return r;
+}
+
+static void bus_exit(struct bus_readers *r)
+{
+	atomic_fetch_sub_explicit(&r->count, 1, memory_order_release);
+}
+
+/* Those counted before the last turn. */
+static bool bus_has_drained(struct bus *bus)
+{
+	const u32 before = (atomic_load(&bus->turn) & 1) ^ 1;
+
+	for (unsigned i = 0; i < BUS_READERS; i++)
+		if (atomic_load(&bus->readers[before][i].count))
+			return false;
+	return true;
+}
+
+static void bus_turn(struct bus *bus)
+{
+	atomic_fetch_add(&bus->turn, 1);
+}
+
+static void bus_free_maps(struct bus *bus, struct bus_map **list)
+{
+	struct bus_map *map;
+
+	while ((map = *list)) {
+		*list = map->next;
+		bus->kept--;
+		free(map);
+	}
+}
+
+/* bus->lock is held. */
+static void bus_collect(struct bus *bus)
+{
+	for (;;) {
+		if (!bus->leaving) {
+			if (!bus->retired)
+				return;
+			bus->leaving = bus->retired;
+			bus->retired = NULL;
+			bus->half_way = false;
+			bus_turn(bus);
+		}
+		if (!bus_has_drained(bus))
+			return;
+		if (bus->half_way) {
+			bus_free_maps(bus, &bus->leaving);
+		} else {
+			bus->half_way = true;
+			bus_turn(bus);
+		}
+	}
+}
+
+void bus_reclaim(struct bus *bus)
+{
+	pthread_mutex_lock(&bus->lock);
+	bus_collect(bus);
+	pthread_mutex_unlock(&bus->lock);
+}
+
+/* After a change of the map. */
+static void bus_unlock(struct bus *bus)
+{
+	struct timespec pause = {0};
+
+	bus_collect(bus);
+	if (unlikely(bus->kept > BUS_KEPT_MAX))
+		pause.tv_nsec =
+			(long)min_u64((bus->kept - BUS_KEPT_MAX) * BUS_SLOW_NS,
+				      BUS_SLOWEST_NS);
+	pthread_mutex_unlock(&bus->lock);
+	if (unlikely(pause.tv_nsec))
+		nanosleep(&pause, NULL);
+}
 
 /* ------------------------------------------------------------------------- */
 /* The map */
@@ -39,23 +153,10 @@ int bus_init(struct bus *bus)
 	return -pthread_mutex_init(&bus->lock, NULL);
 }
 
-void bus_reclaim(struct bus *bus)
-{
-	struct bus_map *map, *next;
-
-	pthread_mutex_lock(&bus->lock);
-	map = bus->retired;
-	bus->retired = NULL;
-	pthread_mutex_unlock(&bus->lock);
-	for (; map; map = next) {
-		next = map->next;
-		free(map);
-	}
-}
-
 void bus_fini(struct bus *bus)
 {
-	bus_reclaim(bus);
+	bus_free_maps(bus, &bus->retired);
+	bus_free_maps(bus, &bus->leaving);
 	for (unsigned space = 0; space < BUS_SPACES; space++)
 		free(atomic_exchange(&bus->map[space], NULL));
 	pthread_mutex_destroy(&bus->lock);
@@ -80,13 +181,13 @@ static int map_find(const struct bus_map *map, u64 addr)
 static void bus_publish(struct bus *bus, enum bus_space space,
 			struct bus_map *map)
 {
-	struct bus_map *old = atomic_exchange_explicit(&bus->map[space], map,
-						       memory_order_acq_rel);
+	struct bus_map *old = atomic_exchange(&bus->map[space], map);
 
-	if (old) {
-		old->next = bus->retired;
-		bus->retired = old;
-	}
+	if (!old)
+		return;
+	old->next = bus->retired;
+	bus->retired = old;
+	bus->kept++;
 }
 
 static struct bus_map *map_alloc(unsigned count)
@@ -143,7 +244,7 @@ int bus_add(struct bus *bus, const struct bus_region *region, struct err *err)
 			       (unsigned long long)region->size);
 	pthread_mutex_lock(&bus->lock);
 	ret = bus_insert(bus, region, err);
-	pthread_mutex_unlock(&bus->lock);
+	bus_unlock(bus);
 	return ret;
 }
 
@@ -176,7 +277,7 @@ void bus_remove(struct bus *bus, enum bus_space space, u64 base)
 	at = map_find(map, base);
 	if (at >= 0 && map->regions[at].base == base)
 		bus_drop(bus, space, (unsigned)at);
-	pthread_mutex_unlock(&bus->lock);
+	bus_unlock(bus);
 }
 
 static bool bus_drop_one(struct bus *bus, enum bus_space space,
@@ -199,7 +300,7 @@ void bus_remove_owner(struct bus *bus, const struct device *dev)
 	for (unsigned space = 0; space < BUS_SPACES; space++)
 		while (bus_drop_one(bus, space, dev))
 			;
-	pthread_mutex_unlock(&bus->lock);
+	bus_unlock(bus);
 }
 
 /* ------------------------------------------------------------------------- */
@@ -213,7 +314,7 @@ static const struct bus_region *bus_find(struct bus *bus, enum bus_space space,
 	const struct bus_region *r;
 	int at;
 
-	map = atomic_load_explicit(&bus->map[space], memory_order_acquire);
+	map = atomic_load(&bus->map[space]);
 	at = map_find(map, addr);
 	if (at < 0)
 		return NULL;
@@ -336,6 +437,7 @@ static void bus_write_bytes(struct bus *bus, enum bus_space space, u64 addr,
 void bus_read(struct bus *bus, enum bus_space space, u64 addr, unsigned width,
 	      unsigned count, void *buf)
 {
+	struct bus_readers *readers = bus_enter(bus);
 	const struct bus_region *r = bus_find(bus, space, addr, width);
 	u8 *to = buf;
 
@@ -353,11 +455,13 @@ void bus_read(struct bus *bus, enum bus_space space, u64 addr, unsigned width,
 	}
 	if (trace_on(TRACE_BUS))
 		bus_trace("read", r, addr, width, buf);
+	bus_exit(readers);
 }
 
 void bus_write(struct bus *bus, enum bus_space space, u64 addr, unsigned width,
 	       unsigned count, const void *buf)
 {
+	struct bus_readers *readers = bus_enter(bus);
 	const struct bus_region *r = bus_find(bus, space, addr, width);
 	const u8 *from = buf;
 
@@ -376,4 +480,5 @@ void bus_write(struct bus *bus, enum bus_space space, u64 addr, unsigned width,
 		for (unsigned i = 0; i < count; i++, from += width)
 			bus_write_bytes(bus, space, addr, width, from);
 	}
+	bus_exit(readers);
 }

@@ -9,8 +9,10 @@
  * callback, so that device code contains no lock calls.
  *
  * The map is a sorted array that is published whole; a running vCPU sees the
- * old one or the new one, never half of each. A handler never changes the map
- * it was called through.
+ * old one or the new one, never half of each. Any thread may make accesses, and
+ * a handler may change the map, also the one it was called through; its region
+ * stays as it is until it returns. Maps that were replaced are freed once no
+ * access can be looking at them (bus.c).
  */
 #pragma once
 
@@ -45,11 +47,25 @@ struct bus_region {
 
 struct bus_map;
 
+/* Accesses under way, by a few bits of their threads' stacks: a line each. */
+#define BUS_READERS 8
+struct bus_readers {
+	_Atomic u32 count;
+	u8 line[60];
+};
+
 struct bus {
 	struct bus_map *_Atomic map[BUS_SPACES];
-	struct bus_map *retired; /* see bus_reclaim */
-	pthread_mutex_t lock;	 /* writers only */
-	_Atomic u64 unclaimed;	 /* accesses that nobody answered */
+	pthread_mutex_t lock;  /* writers only */
+	_Atomic u64 unclaimed; /* accesses that nobody answered */
+
+	/* Reclamation, see bus.c. */
+	_Atomic u32 turn; /* its lowest bit says where accesses are counted */
+	struct bus_readers readers[2][BUS_READERS];
+	struct bus_map *retired; /* replaced since `leaving` was closed */
+	struct bus_map *leaving; /* waits for both counts to have been 0 */
+	bool half_way;		 /* one of them has */
+	unsigned kept;		 /* maps in the two lists */
 };
 
 int bus_init(struct bus *bus);
@@ -63,7 +79,8 @@ int bus_add(struct bus *bus, const struct bus_region *region, struct err *err);
 void bus_remove(struct bus *bus, enum bus_space space, u64 base);
 /* All regions of a device; device_destroy does it. */
 void bus_remove_owner(struct bus *bus, const struct device *dev);
-/* Free maps that were replaced. Only while no thread is in an access. */
+/* Free what maps can be freed: all, while no thread is in an access. Changes of
+ * the map do so by themselves. */
 void bus_reclaim(struct bus *bus);
 
 /*
