@@ -20,7 +20,7 @@
 
 #include "arch/x86_state.h"
 #include "engine/bt/decode.h"
-#include "engine/bt/xsave.h"
+#include "arch/xsave.h"
 
 /* ---- memory, at the same addresses in both ----------------------------- */
 

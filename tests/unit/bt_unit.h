@@ -6,7 +6,7 @@
 #pragma once
 
 #include "arch/x86_state.h"
-#include "engine/bt/xsave.h"
+#include "arch/xsave.h"
 
 struct bt_unit_image {
 	u8 bytes[X86_XSAVE_AREA];

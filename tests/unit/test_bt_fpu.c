@@ -17,7 +17,7 @@
 #include "engine/bt/fpu.h"
 #include "engine/bt/signals.h"
 #include "engine/bt/vm.h"
-#include "engine/bt/xsave.h"
+#include "arch/xsave.h"
 
 #define CASES 400
 #define NO_FAULT (-1)

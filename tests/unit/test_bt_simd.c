@@ -16,7 +16,7 @@
 #include "engine/bt/decode.h"
 #include "engine/bt/fpu.h"
 #include "engine/bt/signals.h"
-#include "engine/bt/xsave.h"
+#include "arch/xsave.h"
 
 #define CASES_PER_ROW 300
 #define TRIES_PER_ROW 4000

@@ -9,7 +9,7 @@
 #include "engine/bt/asan.h"
 
 #include "engine/bt/span.h"
-#include "engine/bt/xsave.h"
+#include "arch/xsave.h"
 
 /* x87, SSE, AVX, AVX-512: of these XSAVE takes what the host has. */
 #define COMPONENTS 0xe7

@@ -13,7 +13,7 @@
 
 #include "engine/bt/signals.h"
 #include "engine/bt/span.h"
-#include "engine/bt/xsave.h"
+#include "arch/xsave.h"
 
 static void xsave_host(void *area, u64 mask)
 {

@@ -17,7 +17,7 @@
 #include "engine/bt/fpu.h"
 #include "engine/bt/mem.h"
 #include "engine/bt/simd.h"
-#include "engine/bt/xsave.h"
+#include "arch/xsave.h"
 
 /* ---- registers in the image -------------------------------------------- */
 

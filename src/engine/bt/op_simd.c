@@ -13,7 +13,7 @@
 #include "engine/bt/fpu.h"
 #include "engine/bt/mem.h"
 #include "engine/bt/signals.h"
-#include "engine/bt/xsave.h"
+#include "arch/xsave.h"
 
 /* [1] tables 2-16 and following, in their order. */
 void bt_fpu_check(struct bt_cpu *c, u32 attrs)

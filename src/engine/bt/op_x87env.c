@@ -14,7 +14,7 @@
 #include "engine/bt/fpu.h"
 #include "engine/bt/simd.h"
 #include "engine/bt/span.h"
-#include "engine/bt/xsave.h"
+#include "arch/xsave.h"
 
 #define X87_REGS 80 /* bytes of ST(0) to ST(7) */
 

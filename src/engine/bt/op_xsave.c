@@ -16,7 +16,7 @@
 #include "engine/bt/fpu.h"
 #include "engine/bt/simd.h"
 #include "engine/bt/span.h"
-#include "engine/bt/xsave.h"
+#include "arch/xsave.h"
 
 /* Where things are in the legacy region ([1] table 13-1). */
 enum legacy_offset {
