@@ -17,10 +17,13 @@
  * The 8254. The kernel keeps the count and when it was loaded, but loading its
  * state starts every counter anew. A counter that runs out once (modes 0, 1, 4,
  * 5) is loaded with what is left of it; one that repeats begins a new period.
+ * A channel that comes back as it was right after loading has not been touched
+ * by the guest: it is what it was before.
  */
 #include "engine/kvm/kvm.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -243,6 +246,11 @@ static bool pit_repeats(unsigned mode)
 	return mode == 2 || mode == 3;
 }
 
+struct kvm_pit_given {
+	struct pit_state model;
+	struct kvm_pit_state2 kernel;
+};
+
 /* The kernel counts at once, or not at all (count 0 is its 65536). */
 static void pit_channel_put(const struct pit_channel_state *from, u64 tick,
 			    struct kvm_pit_channel_state *to)
@@ -284,6 +292,10 @@ static int put_pit(struct kvm_machine *m, const struct pit_state *pit)
 	u64 tick = pit_tick(m);
 	int ret = 0;
 
+	if (!m->pit_given)
+		m->pit_given = calloc(1, sizeof(*m->pit_given));
+	if (!m->pit_given)
+		return -ENOMEM;
 	if (!m->has_pit)
 		ret = kvm_ioctl(m->vm_fd, KVM_CREATE_PIT2, &config);
 	if (ret)
@@ -294,7 +306,11 @@ static int put_pit(struct kvm_machine *m, const struct pit_state *pit)
 	state.channels[PIT_SPEAKER].gate = pit->port61 & PIT_GATE2;
 	if (pit->port61 & 2)
 		state.flags |= KVM_PIT_FLAGS_SPEAKER_DATA_ON;
-	return kvm_ioctl(m->vm_fd, KVM_SET_PIT2, &state);
+	ret = kvm_ioctl(m->vm_fd, KVM_SET_PIT2, &state);
+	if (ret)
+		return ret;
+	m->pit_given->model = *pit;
+	return kvm_ioctl(m->vm_fd, KVM_GET_PIT2, &m->pit_given->kernel);
 }
 
 static void pit_channel_get(const struct kvm_pit_channel_state *from, u64 tick,
@@ -329,22 +345,47 @@ static void pit_channel_get(const struct kvm_pit_channel_state *from, u64 tick,
 	to->load_tick = tick > elapsed ? tick - elapsed : 0;
 }
 
+/* The kernel has told of it, by its own clock: the model is not to do so once
+ * more. */
+static void pit_channel_expire(struct pit_channel_state *channel, u64 tick)
+{
+	u64 start = tick > channel->period ? tick - channel->period : 0;
+
+	if (channel->phase == PIT_COUNTING && channel->load_tick > start)
+		channel->load_tick = start;
+}
+
+static void get_pit_channel(struct kvm_machine *m, unsigned i,
+			    const struct kvm_pit_channel_state *from,
+			    struct pit_channel_state *to)
+{
+	const struct kvm_pit_given *given = m->pit_given;
+	u64 now = monotonic_ns(), tick = pit_tick(m), elapsed = 0;
+	u64 loaded = (u64)from->count_load_time;
+
+	if (loaded && now > loaded)
+		elapsed = (u64)((unsigned __int128)(now - loaded) * PIT_TICKS /
+				PIT_TICKS_NS);
+	if (memcmp(from, &given->kernel.channels[i], sizeof(*from)) != 0) {
+		pit_channel_get(from, tick, elapsed, to);
+		return;
+	}
+	*to = given->model.channel[i];
+	if (!i && !pit_repeats(from->mode) && elapsed >= from->count)
+		pit_channel_expire(to, tick);
+}
+
 static int get_pit(struct kvm_machine *m, struct pit_state *pit)
 {
 	struct kvm_pit_state2 state = {0};
-	u64 now = monotonic_ns(), tick = pit_tick(m);
 	int ret = kvm_ioctl(m->vm_fd, KVM_GET_PIT2, &state);
 
-	for (unsigned i = 0; i < PIT_CHANNELS; i++) {
-		const struct kvm_pit_channel_state *from = &state.channels[i];
-		u64 loaded = (u64)from->count_load_time, elapsed = 0;
-
-		if (loaded && now > loaded)
-			elapsed = (u64)((unsigned __int128)(now - loaded) *
-					PIT_TICKS / PIT_TICKS_NS);
-		pit_channel_get(from, tick, elapsed, &pit->channel[i]);
-	}
-	pit->port61 = state.channels[PIT_SPEAKER].gate ? PIT_GATE2 : 0;
+	for (unsigned i = 0; i < PIT_CHANNELS; i++)
+		get_pit_channel(m, i, &state.channels[i], &pit->channel[i]);
+	/* Two bits are the kernel's, the others go nowhere. */
+	pit->port61 = m->pit_given->model.port61 & 0xc;
+	if (state.channels[PIT_SPEAKER].gate)
+		pit->port61 |= PIT_GATE2;
 	if (state.flags & KVM_PIT_FLAGS_SPEAKER_DATA_ON)
 		pit->port61 |= 2;
 	return ret;

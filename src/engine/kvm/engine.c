@@ -134,6 +134,7 @@ static void vm_fini(struct vm *vm)
 	fd_close(&m->kvm_fd);
 	pthread_mutex_destroy(&m->route_lock);
 	pthread_mutex_destroy(&m->refused_lock);
+	free(m->pit_given);
 	free(m->offer);
 	free(m);
 	vm->engine_vm = NULL;

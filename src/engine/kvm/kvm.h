@@ -59,9 +59,10 @@ struct kvm_machine {
 	struct kvm_slot slots[KVM_MAX_SLOTS];
 	bool dirty_log;
 
-	bool has_pit;	/* the kernel's 8254 exists */
-	bool has_chips; /* they have the models' state */
-	u32 lines;	/* levels of the GSIs; by the router's lock */
+	bool has_pit;			 /* the kernel's 8254 exists */
+	struct kvm_pit_given *pit_given; /* what it was loaded with (chips.c) */
+	bool has_chips;			 /* they have the models' state */
+	u32 lines; /* levels of the GSIs; by the router's lock */
 	u8 routed[KVM_MAX_MSI_ROUTES]; /* by route_lock: in use */
 	struct kvm_msi_route {
 		u64 addr;

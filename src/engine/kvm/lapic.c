@@ -13,7 +13,8 @@
  * into IRR bits; the count is read after it, and where it is zero the same is
  * done once more for what expired in between. What expires later is found by
  * the model, for which the count stood at that moment. In TSC-deadline mode
- * there is no such gap: the deadline stays in its MSR until then.
+ * there is no such gap: the deadline stays in its MSR until then. A vCPU that
+ * did not run has the timer it was given.
  */
 #include "engine/kvm/kvm.h"
 
@@ -43,6 +44,7 @@ enum page {
 	PAGE_TIMER_DCR = 0x3e0,
 	/* Delivery status and remote IRR: never set between instructions. */
 	LVT_STATUS = 0x5000,
+	LVT_TIMER_PERIODIC = 1 << 17,
 	LVT_TIMER_DEADLINE = 2 << 17,
 	LVT_TIMER_MODES = 3 << 17,
 };
@@ -141,13 +143,30 @@ void kvm_lapic_note_timer(struct kvm_cpu *k)
 	}
 }
 
+/* Did the kernel make the timer's interrupt out of an expiry? Elsewhere but in
+ * KVM_RUN it does so only where it posts interrupts to a CPU. */
+static bool timer_came(const struct lapic_regs *before,
+		       const struct kvm_lapic_state *page)
+{
+	u32 vector = before->lvt[LVT_TIMER] & 0xff;
+	u32 irr = page_get(page, PAGE_IRR + 16 * (vector / 32));
+
+	return (irr & ~before->irr[vector / 32]) >> (vector & 31) & 1;
+}
+
+/* `regs` are those that the kernel was given. */
 static void get_timer(struct kvm_cpu *k, const struct kvm_lapic_state *page,
 		      struct lapic_regs *regs)
 {
+	u32 mode = page_get(page, PAGE_LVT) & LVT_TIMER_MODES;
 	u64 ns = k->timer_ns, adjust = 0, deadline = 0;
+	bool is_periodic = mode == LVT_TIMER_PERIODIC;
 	u32 count = k->timer_count;
 
-	/* It has not run since the timer was given to the kernel. */
+	/* The vCPU has not run since: it is as it was, and what expired
+	 * meanwhile is the model's to find. */
+	if (!ns && !timer_came(regs, page))
+		return;
 	if (!ns) {
 		ns = clock_ns(&k->vcpu->vm->clock);
 		count = page_get(page, PAGE_TIMER_CCR);
@@ -156,14 +175,18 @@ static void get_timer(struct kvm_cpu *k, const struct kvm_lapic_state *page,
 	regs->timer_dcr = page_get(page, PAGE_TIMER_DCR);
 	regs->timer_running = 0;
 	regs->tsc_deadline = 0;
-	if ((regs->lvt[LVT_TIMER] & LVT_TIMER_MODES) == LVT_TIMER_DEADLINE) {
+	if (mode == LVT_TIMER_DEADLINE) {
 		kvm_get_msr(k, MSR_TSC_DEADLINE, &deadline);
 		kvm_get_msr(k, MSR_TSC_ADJUST, &adjust);
 		if (deadline)
 			regs->tsc_deadline = deadline - adjust;
 		return;
 	}
-	if (!count)
+	/* A periodic one stands at zero until the kernel gets round to it: it
+	 * has not made the interrupt of that yet. */
+	if (!count && !is_periodic)
+		return;
+	if (!regs->timer_icr)
 		return;
 	regs->timer_running = 1;
 	regs->timer_start_ns = ns - ((u64)(regs->timer_icr - count)
@@ -181,6 +204,7 @@ int kvm_lapic_get(struct kvm_cpu *k)
 		ret = kvm_get_msr(k, MSR_APIC_BASE, &regs->apic_base);
 	if (ret)
 		return ret;
+	get_timer(k, &page, regs);
 	regs->id = page_get(&page, PAGE_ID);
 	regs->ldr = page_get(&page, PAGE_LDR);
 	regs->dfr = page_get(&page, PAGE_DFR);
@@ -198,7 +222,6 @@ int kvm_lapic_get(struct kvm_cpu *k)
 		regs->tmr[i] = page_get(&page, PAGE_TMR + 16 * i);
 		regs->irr[i] = page_get(&page, PAGE_IRR + 16 * i);
 	}
-	get_timer(k, &page, regs);
 	lapic_loaded(lapic);
 	return 0;
 }
