@@ -108,3 +108,15 @@ void x86_state_init(struct x86_state *state)
 	msr->kvm_async_pf = 0;
 	state->mp_state = X86_MP_WAIT_SIPI;
 }
+
+/* [1] 9.4.4.1, step 15 and table 9-1; EDX as after RESET (9.1.2). */
+void x86_state_sipi(struct x86_state *state, u8 vector, u32 signature)
+{
+	struct x86_segment *cs = &state->seg[X86_CS];
+
+	cs->selector = (u16)(vector << 8);
+	cs->base = (u64)vector << 12;
+	state->rip = 0;
+	state->gpr[X86_RDX] = signature;
+	state->mp_state = X86_MP_RUNNABLE;
+}

@@ -7,6 +7,9 @@
 
 #include "util/types.h"
 
+struct cpu_policy;
+struct err;
+
 enum x86_gpr {
 	X86_RAX,
 	X86_RCX,
@@ -61,7 +64,8 @@ enum x86_seg_attr {
 	SEG_EXPAND_DOWN = 0x04,
 	SEG_CONFORMING = 0x04,
 	SEG_CODE = 0x08,
-	SEG_S = 0x10, /* code or data; clear: system */
+	SEG_TSS_BUSY = 0x02, /* system, a TSS */
+	SEG_S = 0x10,	     /* code or data; clear: system */
 	SEG_DPL_SHIFT = 5,
 	SEG_DPL = 0x60,
 	SEG_P = 0x80,
@@ -127,3 +131,20 @@ struct x86_state {
 void x86_state_reset(struct x86_state *state);
 /* After INIT: as RESET, but for what INIT keeps, and waiting for SIPI. */
 void x86_state_init(struct x86_state *state);
+/* A SIPI takes it from there; `signature` is CPUID 1's EAX. */
+void x86_state_sipi(struct x86_state *state, u8 vector, u32 signature);
+
+/*
+ * Bring a state to the one form in which all that are equal to a guest are
+ * equal byte for byte: what a processor derives (G of a limit, the accessed and
+ * busy bits), ignores (rights of an unusable segment) or may leave out (initial
+ * components of the XSAVE area) is as if it had not.
+ */
+void x86_state_normal(struct x86_state *state, const struct cpu_policy *policy);
+
+/*
+ * -EINVAL where no processor of this policy can be in that state. What passes
+ * does engines no harm, whatever becomes of the guest. `err` may be NULL.
+ */
+int x86_state_check(const struct x86_state *state,
+		    const struct cpu_policy *policy, struct err *err);

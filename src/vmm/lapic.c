@@ -305,6 +305,12 @@ static inline void lapic_check_mail(struct lapic *lapic)
 		lapic_take_mail(lapic);
 }
 
+void lapic_settle(struct lapic *lapic)
+{
+	lapic_check_mail(lapic);
+	lapic_timer_update(lapic);
+}
+
 /* ---- Priorities, [1] 11.8.3 ---- */
 
 static int lapic_top_isr(const struct lapic *lapic)
@@ -701,12 +707,14 @@ void lapic_from_state(struct lapic *lapic, const struct x86_state *state)
 {
 	u64 bsp = lapic->regs.apic_base & APIC_BASE_BSP;
 	u64 base = (state->msr.apic_base & ~APIC_BASE_BSP) | bsp;
+	u64 deadline = state->tsc_deadline;
 
 	if (base != lapic->regs.apic_base)
 		lapic_msr_write(lapic, MSR_APIC_BASE, base);
 	if (state->cr8 != lapic_get_cr8(lapic))
 		lapic_set_cr8(lapic, state->cr8 & 15);
-	if (state->tsc_deadline)
-		lapic_msr_write(lapic, MSR_TSC_DEADLINE,
-				state->tsc_deadline - state->msr.tsc_adjust);
+	if (deadline)
+		deadline -= state->msr.tsc_adjust;
+	if (deadline != lapic->regs.tsc_deadline)
+		lapic_msr_write(lapic, MSR_TSC_DEADLINE, deadline);
 }

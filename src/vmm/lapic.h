@@ -83,6 +83,10 @@ void lapic_reset(struct lapic *lapic, bool init);
 /* After regs were filled from a saved state, which may say anything: correct
  * what is impossible, rebuild everything else. */
 void lapic_loaded(struct lapic *lapic);
+/* Bring the registers to the present, so that they hold all there is to save:
+ * local events that came and a timer that expired. While its vCPU is parked, or
+ * by its thread. */
+void lapic_settle(struct lapic *lapic);
 /*
  * What firmware leaves behind (virtual wire mode, MP specification 3.6.2.2):
  * enabled, the 8259 on the BSP's LINT0, NMI on LINT1. For boards that start a

@@ -39,6 +39,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arch/cpuid.h"
+#include "arch/x86_state.h"
 #include "engine/engine.h"
 #include "util/fd.h"
 #include "vmm/device.h"
@@ -308,6 +310,45 @@ void vcpu_join(struct vcpu *vcpu)
 	vcpu_post(vcpu, VCPU_EV_KICK);
 	pthread_join(vcpu->thread, NULL);
 	vcpu->started = false;
+}
+
+/* ------------------------------------------------------------------------- */
+/* Saving */
+
+u32 vcpu_take_pending(struct vcpu *vcpu)
+{
+	const u32 mine = VCPU_EV_NMI | VCPU_EV_INIT | VCPU_EV_SIPI;
+
+	lapic_settle(&vcpu->lapic);
+	return atomic_fetch_and(&vcpu->events, ~mine) & mine;
+}
+
+/* The BSP starts over at the reset vector. */
+static void vcpu_init_state(struct vcpu *vcpu, struct x86_state *state)
+{
+	x86_state_init(state);
+	if (vcpu->id == 0)
+		state->mp_state = X86_MP_RUNNABLE;
+	lapic_reset(&vcpu->lapic, true);
+	lapic_to_state(&vcpu->lapic, state);
+}
+
+bool vcpu_take_init(struct vcpu *vcpu, u32 events, struct x86_state *state)
+{
+	const struct cpu_policy *cpu = vcpu->vm->cpu;
+	struct cpuid_result id;
+	bool taken = false;
+
+	if (events & VCPU_EV_INIT) {
+		vcpu_init_state(vcpu, state);
+		taken = true;
+	}
+	if (events & VCPU_EV_SIPI && state->mp_state == X86_MP_WAIT_SIPI) {
+		cpu_policy_cpuid(cpu, vcpu->id, 1, 0, &id);
+		x86_state_sipi(state, vcpu->sipi_vector & 0xff, id.eax);
+		taken = true;
+	}
+	return taken;
 }
 
 /* ------------------------------------------------------------------------- */

@@ -19,6 +19,7 @@
 struct device;
 struct pollfd;
 struct vm;
+struct x86_state;
 
 /*
  * Posted by any thread, taken by the engine at an instruction boundary. It
@@ -103,3 +104,14 @@ static inline void vcpu_notify(struct vcpu *vcpu)
 {
 	vcpu_post(vcpu, VCPU_EV_INTR);
 }
+/*
+ * For an engine's get_state: what others posted and run() has not taken yet is
+ * part of the state. Takes NMI, INIT and SIPI out of the mailbox, and what the
+ * LAPIC has in its own; returns them.
+ */
+u32 vcpu_take_pending(struct vcpu *vcpu);
+/*
+ * INIT and SIPI of these events happen to a state that was just read. True: it
+ * is another one now, and is to be loaded again.
+ */
+bool vcpu_take_init(struct vcpu *vcpu, u32 events, struct x86_state *state);

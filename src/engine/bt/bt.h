@@ -91,6 +91,7 @@ struct bt_cpu {
 	u8 repeating;	 /* RIP is a repeated one's, with units to go */
 	u8 intr_hint;	 /* the LAPIC or the 8259 may have something for us */
 	u8 chain[2];	 /* what made the last double fault */
+	u8 kick_waited;	 /* for a trap (event.c) */
 	u8 pv_eoi_armed; /* the guest may end its interrupt in memory (pv.c) */
 	u32 pauses;	 /* PAUSEs so far (sysops.c) */
 

@@ -9,6 +9,7 @@
  *
  * CD and NW are kept and have no effect: guest RAM is write-back.
  */
+#include "arch/control.h"
 #include "bt_ops.h"
 #include "engine/bt/mem.h"
 #include "engine/bt/sys.h"
@@ -109,32 +110,13 @@ static void write_cr3(struct bt_cpu *c, u64 val)
 	bt_tlb_flush_nonglobal(c);
 }
 
-static u64 cr4_allowed(const struct bt_cpu *c)
-{
-	static const struct {
-		u8 feature;
-		u64 bit;
-	} optional[] = {
-		{FEAT_UMIP, CR4_UMIP},	{FEAT_FSGSBASE, CR4_FSGSBASE},
-		{FEAT_PCID, CR4_PCIDE}, {FEAT_XSAVE, CR4_OSXSAVE},
-		{FEAT_SMEP, CR4_SMEP},	{FEAT_SMAP, CR4_SMAP},
-	};
-	u64 bits = CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE |
-		   CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
-
-	for (unsigned k = 0; k < ARRAY_SIZE(optional); k++)
-		if (cpu_has(c->policy, optional[k].feature))
-			bits |= optional[k].bit;
-	return bits;
-}
-
 static void write_cr4(struct bt_cpu *c, u64 val)
 {
 	const u64 flush =
 		CR4_PGE | CR4_PAE | CR4_PSE | CR4_PCIDE | CR4_SMEP | CR4_SMAP;
 	u64 changed = val ^ c->cr4;
 
-	if (val & ~cr4_allowed(c))
+	if (val & ~x86_cr4_bits(c->policy))
 		bt_gp(c);
 	if (bt_long_mode(c) && !(val & CR4_PAE))
 		bt_gp(c);
@@ -291,13 +273,8 @@ void bt_op_mov_dr(struct bt_cpu *c, const struct bt_insn *i)
 void bt_write_efer(struct bt_cpu *c, u64 val)
 {
 	u64 old = c->msr.efer;
-	u64 allowed = EFER_SCE | EFER_LME | EFER_LMA;
 
-	if (cpu_has(c->policy, FEAT_NX))
-		allowed |= EFER_NXE;
-	if (cpu_has(c->policy, FEAT_AUTOIBRS))
-		allowed |= EFER_AIBRSE;
-	if (val & ~allowed)
+	if (val & ~x86_efer_bits(c->policy))
 		bt_gp(c);
 	if ((val ^ old) & EFER_LME && c->cr0 & CR0_PG)
 		bt_gp(c);

@@ -144,38 +144,7 @@ static bool take_code_breakpoint(struct bt_cpu *c)
 	return true;
 }
 
-/* ---- INIT and SIPI, [1] 9.4 -------------------------------------------- */
-
-static void do_init(struct bt_cpu *c)
-{
-	struct x86_state state;
-
-	bt_leave(c);
-	bt_get_state(c->vcpu, &state);
-	x86_state_init(&state);
-	/* The BSP starts over at the reset vector. */
-	if (c->vcpu->id == 0)
-		state.mp_state = X86_MP_RUNNABLE;
-	lapic_reset(&c->vcpu->lapic, true);
-	state.tsc_deadline = 0;
-	state.msr.apic_base = c->vcpu->lapic.regs.apic_base;
-	bt_set_state(c->vcpu, &state, NULL);
-	bt_enter(c);
-}
-
-static void do_sipi(struct bt_cpu *c)
-{
-	u32 vector = c->vcpu->sipi_vector & 0xff;
-
-	if (c->mp_state != X86_MP_WAIT_SIPI)
-		return;
-	/* [1] 9.1.2: what INIT leaves in EDX. */
-	c->gpr[X86_RDX] = bt_cpu_signature(c);
-	c->mp_state = X86_MP_RUNNABLE;
-	bt_real_segment(&c->seg[X86_CS], (u16)(vector << 8));
-	c->rip = c->gpr[17] = 0;
-	bt_update_mode(c);
-}
+/* ---- the mailbox -------------------------------------------------------- */
 
 /* True: run() returns. */
 static bool take_mail(struct bt_cpu *c)
@@ -187,11 +156,29 @@ static bool take_mail(struct bt_cpu *c)
 		c->intr_hint = 1;
 	if (events & VCPU_EV_NMI)
 		c->nmi_pending = 1;
-	if (events & VCPU_EV_INIT)
-		do_init(c);
-	if (events & VCPU_EV_SIPI)
-		do_sipi(c);
+	/* [1] 9.4 */
+	if (events & (VCPU_EV_INIT | VCPU_EV_SIPI))
+		bt_take_init(c, events);
 	return events & VCPU_EV_KICK;
+}
+
+/*
+ * A kick finds no trap of the last instruction still owed, as a vCPU's state
+ * has no place for one: it is delivered first. After MOV SS that takes one
+ * instruction more ([1] 6.8.3), after a row of them no second one.
+ */
+static bool kick_waits(struct bt_cpu *c)
+{
+	if (likely(!c->stepping && !c->dr6_pending)) {
+		c->kick_waited = 0;
+		return false;
+	}
+	if (c->kick_waited++)
+		c->shadow = 0;
+	__atomic_fetch_or((u32 *)&c->vcpu->events, VCPU_EV_KICK,
+			  __ATOMIC_SEQ_CST);
+	bt_attend(c, ATTN_EVENTS);
+	return true;
 }
 
 /* ---- NMI and interrupts ------------------------------------------------ */
@@ -265,7 +252,14 @@ static bool take_saved_exception(struct bt_cpu *c)
 	if (likely(!c->exc.pending))
 		return false;
 	c->exc.pending = false;
-	bt_deliver_pending(c);
+	/* #DB between two instructions is a trap: no RF in its image. */
+	if (c->exc.vector == VEC_DB)
+		bt_deliver_event(c, &(const struct bt_event){
+					    .vector = VEC_DB,
+					    .kind = EVENT_TRAP,
+				    });
+	else
+		bt_deliver_pending(c);
 	return true;
 }
 
@@ -324,7 +318,7 @@ enum bt_next bt_attend_all(struct bt_cpu *c)
 	for (;;) {
 		if (why & ATTN_STOP)
 			return BT_LEAVE;
-		if (why & ATTN_EVENTS && take_mail(c)) {
+		if (why & ATTN_EVENTS && take_mail(c) && !kick_waits(c)) {
 			bt_attend(c, why);
 			return leave(c, VCPU_EXIT_KICK);
 		}

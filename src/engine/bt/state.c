@@ -8,6 +8,8 @@
  * CPL is SS's DPL, as in a VMCS ([1] vol. 3C 25.4.1): null SS selectors of
  * 64-bit code keep it in the attributes.
  */
+#include <errno.h>
+
 #include "arch/cpuid.h"
 #include "engine/bt/fpu.h"
 #include "engine/bt/sys.h"
@@ -151,6 +153,59 @@ static void copy(void *dst, const void *src, size_t len)
 			 : "memory");
 }
 
+static void set_events(struct bt_cpu *c, const struct x86_state *state)
+{
+	c->mp_state = state->mp_state;
+	c->nmi_masked = state->nmi_masked;
+	c->nmi_pending = state->nmi_pending;
+	c->shadow = 0;
+	if (state->shadow_sti)
+		c->shadow = BT_SHADOW_STI;
+	if (state->shadow_movss)
+		c->shadow = BT_SHADOW_MOVSS;
+	c->shadow_ip = state->rip;
+	c->dr6_pending = 0;
+	c->stepping = 0;
+	c->repeating = 0;
+	c->delivering = -1;
+	c->intr_hint = 1;
+	c->pv_eoi_armed = 0;
+	bt_attend(c, ATTN_EVENTS | ATTN_STEP);
+	/* Delivered at the first boundary, as if raised there (event.c). */
+	c->exc.vector = state->exc_vector;
+	c->exc.has_error = state->exc_has_error;
+	c->exc.soft = false;
+	c->exc.error = state->exc_error;
+	c->exc.pending = state->exc_pending;
+	c->intr_owed = state->intr_pending ? state->intr_vector : -1;
+}
+
+static void load_state(struct bt_cpu *c, const struct x86_state *state)
+{
+	copy(c->gpr, state->gpr, sizeof(state->gpr));
+	c->gpr[16] = 0;
+	c->gpr[17] = c->rip = state->rip;
+	copy(c->seg, state->seg, sizeof(c->seg));
+	c->gdtr = state->gdtr;
+	c->idtr = state->idtr;
+	c->cr0 = state->cr0;
+	c->cr2 = state->cr2;
+	c->cr3 = state->cr3;
+	c->cr4 = state->cr4;
+	c->xcr0 = state->xcr0;
+	copy(c->dr, state->dr, sizeof(c->dr));
+	copy(c->pdpte, state->pdpte, sizeof(c->pdpte));
+	copy(&c->msr, &state->msr, sizeof(c->msr));
+	bt_fpu_set(c, state->xsave);
+	bt_set_arith(c, (u32)state->rflags);
+	c->eflags = (u32)state->rflags & ~(u32)(FLAG_ARITH | FLAG_1 | FLAG_VM);
+	lapic_from_state(&c->vcpu->lapic, state);
+	set_events(c, state);
+	bt_update_mode(c);
+	bt_tlb_flush(c);
+	bt_pv_write_clock(c);
+}
+
 static void get_msrs(struct bt_cpu *c, struct x86_msrs *msr)
 {
 	copy(msr, &c->msr, sizeof(*msr));
@@ -173,14 +228,15 @@ static void get_owed(const struct bt_cpu *c, struct x86_state *state)
 	state->reserved[0] = state->reserved[1] = 0;
 }
 
-int bt_get_state(struct vcpu *vcpu, struct x86_state *state)
+/* Between two instructions, outside. */
+static void read_state(struct bt_cpu *c, struct x86_state *state)
 {
-	struct bt_cpu *c = vcpu->engine;
+	struct vcpu *vcpu = c->vcpu;
 
-	bt_pv_eoi_sync(c);
 	copy(state->gpr, c->gpr, sizeof(state->gpr));
 	state->rip = c->gpr[17];
-	state->rflags = bt_flags(c);
+	/* [1] 17.3.1.1: what an interrupted repetition leaves in RFLAGS. */
+	state->rflags = bt_flags(c) | (c->repeating ? FLAG_RF : 0);
 	copy(state->seg, c->seg, sizeof(state->seg));
 	state->gdtr = c->gdtr;
 	state->idtr = c->idtr;
@@ -205,61 +261,49 @@ int bt_get_state(struct vcpu *vcpu, struct x86_state *state)
 	state->nmi_pending = c->nmi_pending;
 	get_owed(c, state);
 	bt_fpu_get(c, state->xsave);
+	x86_state_normal(state, c->policy);
+}
+
+int bt_get_state(struct vcpu *vcpu, struct x86_state *state)
+{
+	struct bt_cpu *c = vcpu->engine;
+	u32 events;
+
+	bt_pv_eoi_sync(c);
+	events = vcpu_take_pending(vcpu);
+	if (events & VCPU_EV_NMI)
+		c->nmi_pending = 1;
+	read_state(c, state);
+	if (vcpu_take_init(vcpu, events, state))
+		load_state(c, state);
 	return 0;
 }
 
-static void set_events(struct bt_cpu *c, const struct x86_state *state)
+void bt_take_init(struct bt_cpu *c, u32 events)
 {
-	c->mp_state = state->mp_state;
-	c->nmi_masked = state->nmi_masked;
-	c->nmi_pending = state->nmi_pending;
-	c->shadow = 0;
-	if (state->shadow_sti)
-		c->shadow = BT_SHADOW_STI;
-	if (state->shadow_movss)
-		c->shadow = BT_SHADOW_MOVSS;
-	c->shadow_ip = state->rip;
-	c->dr6_pending = 0;
-	c->stepping = 0;
-	c->delivering = -1;
-	c->intr_hint = 1;
-	c->pv_eoi_armed = 0;
-	bt_attend(c, ATTN_EVENTS | ATTN_STEP);
-	/* Delivered at the first boundary, as if raised there (event.c). */
-	c->exc.vector = state->exc_vector;
-	c->exc.has_error = state->exc_has_error;
-	c->exc.soft = false;
-	c->exc.error = state->exc_error;
-	c->exc.pending = state->exc_pending;
-	c->intr_owed = state->intr_pending ? state->intr_vector : -1;
+	struct x86_state state;
+
+	bt_leave(c);
+	bt_pv_eoi_sync(c);
+	read_state(c, &state);
+	if (vcpu_take_init(c->vcpu, events, &state))
+		load_state(c, &state);
+	bt_enter(c);
 }
 
+/* There is no virtual-8086 mode here: a task in it cannot go on. */
 int bt_set_state(struct vcpu *vcpu, const struct x86_state *state,
 		 struct err *err)
 {
 	struct bt_cpu *c = vcpu->engine;
+	int ret = x86_state_check(state, c->policy, err);
 
-	copy(c->gpr, state->gpr, sizeof(state->gpr));
-	c->gpr[16] = 0;
-	c->gpr[17] = c->rip = state->rip;
-	copy(c->seg, state->seg, sizeof(c->seg));
-	c->gdtr = state->gdtr;
-	c->idtr = state->idtr;
-	c->cr0 = state->cr0;
-	c->cr2 = state->cr2;
-	c->cr3 = state->cr3;
-	c->cr4 = state->cr4;
-	c->xcr0 = state->xcr0;
-	copy(c->dr, state->dr, sizeof(c->dr));
-	copy(c->pdpte, state->pdpte, sizeof(c->pdpte));
-	copy(&c->msr, &state->msr, sizeof(c->msr));
-	bt_fpu_set(c, state->xsave);
-	bt_set_arith(c, (u32)state->rflags);
-	c->eflags = (u32)state->rflags & ~(u32)(FLAG_ARITH | FLAG_1 | FLAG_VM);
-	lapic_from_state(&vcpu->lapic, state);
-	set_events(c, state);
-	bt_update_mode(c);
-	bt_tlb_flush(c);
-	bt_pv_write_clock(c);
-	return 0;
+	if (!ret && state->rflags & FLAG_VM)
+		ret = err_set(err, -ENOTSUP,
+			      "vcpu%u is in virtual-8086 mode, which the bt "
+			      "engine does not have",
+			      vcpu->id);
+	if (!ret)
+		load_state(c, state);
+	return ret;
 }

@@ -115,6 +115,8 @@ void bt_watch_io(struct bt_cpu *c, u16 port, unsigned size);
  * value: 1 execute, 2 write, 4 I/O, 8 read or write). */
 bool bt_watches(const struct bt_cpu *c, unsigned kinds);
 enum { WATCH_EXEC = 1, WATCH_WRITE = 2, WATCH_IO = 4, WATCH_ACCESS = 8 };
+/* state.c: INIT and SIPI of these events, between two instructions. */
+void bt_take_init(struct bt_cpu *c, u32 events);
 /* c->exit of the kind, and leave run() at the next boundary. */
 void bt_stop(struct bt_cpu *c, enum vcpu_exit_kind kind);
 

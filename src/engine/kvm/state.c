@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "arch/x86.h"
+#include "arch/xsave.h"
 
 /* ---- segments ---------------------------------------------------------- */
 
@@ -204,7 +205,7 @@ static int get_regs(struct kvm_cpu *k, struct x86_state *state)
 
 /* ---- FPU and SIMD ------------------------------------------------------ */
 
-#define XSAVE_HEADER 512 /* XSTATE_BV, XCOMP_BV, reserved */
+#define XSAVE_HEADER XSAVE_LEGACY_BYTES /* XSTATE_BV, XCOMP_BV, reserved */
 
 _Static_assert(sizeof(struct kvm_xsave) == X86_XSAVE_AREA, "same image");
 
@@ -222,6 +223,7 @@ static int put_fpu(struct kvm_cpu *k, const struct x86_state *state)
 	memcpy(header, state->xsave + XSAVE_HEADER, sizeof(header[0]));
 	header[0] &= policy->xcr0_mask | XCR0_X87 | XCR0_SSE;
 	memcpy((u8 *)&image + XSAVE_HEADER, header, sizeof(header));
+	((struct xsave_legacy *)(void *)&image)->mxcsr &= MXCSR_MASK;
 	ret = kvm_ioctl(k->fd, KVM_SET_XSAVE, &image);
 	if (ret || !policy->xcr0_mask || !k->machine->caps.xcrs)
 		return ret;
@@ -338,9 +340,9 @@ static int get_mp_state(struct kvm_cpu *k, struct x86_state *state)
 
 /* ---- whole ------------------------------------------------------------- */
 
-int kvm_get_state(struct vcpu *vcpu, struct x86_state *state)
+static int read_state(struct kvm_cpu *k, struct x86_state *state)
 {
-	struct kvm_cpu *k = vcpu->engine;
+	struct vcpu *vcpu = k->vcpu;
 	int ret;
 
 	memset(state, 0, sizeof(*state));
@@ -357,6 +359,7 @@ int kvm_get_state(struct vcpu *vcpu, struct x86_state *state)
 		ret = get_events(k, state);
 	lapic_to_state(&vcpu->lapic, state);
 	state->tsc = clock_tsc(&vcpu->vm->clock) + state->msr.tsc_adjust;
+	x86_state_normal(state, vcpu->vm->cpu);
 	return ret;
 }
 
@@ -367,8 +370,8 @@ static int refuse(struct kvm_cpu *k, const char *what, int ret, struct err *err)
 }
 
 /* TSC, LAPIC and deadline follow in kvm_resume(). */
-int kvm_set_state(struct vcpu *vcpu, const struct x86_state *state,
-		  struct err *err)
+static int load_state(struct kvm_cpu *k, const struct x86_state *state,
+		      struct err *err)
 {
 	static const struct {
 		int (*put)(struct kvm_cpu *k, const struct x86_state *state);
@@ -380,16 +383,37 @@ int kvm_set_state(struct vcpu *vcpu, const struct x86_state *state,
 		{put_events, "pending events"},
 		{put_mp_state, "activity state"},
 	};
-	struct kvm_cpu *k = vcpu->engine;
 	int ret = 0;
 
-	if (state->mp_state > X86_MP_WAIT_SIPI)
-		return refuse(k, "activity state", -EINVAL, err);
-	lapic_from_state(&vcpu->lapic, state);
+	lapic_from_state(&k->vcpu->lapic, state);
 	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
 		ret = parts[i].put(k, state);
 		if (ret)
 			return refuse(k, parts[i].what, ret, err);
 	}
 	return kvm_set_msrs(k, &state->msr, err);
+}
+
+int kvm_set_state(struct vcpu *vcpu, const struct x86_state *state,
+		  struct err *err)
+{
+	int ret = x86_state_check(state, vcpu->vm->cpu, err);
+
+	return ret ? ret : load_state(vcpu->engine, state, err);
+}
+
+/* While the LAPICs are the kernel's, so is all that is on its way. */
+int kvm_get_state(struct vcpu *vcpu, struct x86_state *state)
+{
+	struct kvm_cpu *k = vcpu->engine;
+	u32 events = k->machine->has_chips ? 0 : vcpu_take_pending(vcpu);
+	int ret = 0;
+
+	if (events & VCPU_EV_NMI)
+		ret = kvm_ioctl_num(k->fd, KVM_NMI, 0);
+	if (!ret)
+		ret = read_state(k, state);
+	if (!ret && vcpu_take_init(vcpu, events, state))
+		ret = load_state(k, state, NULL);
+	return ret;
 }
