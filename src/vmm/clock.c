@@ -16,6 +16,7 @@
 #include "vmm/clock.h"
 
 #include <cpuid.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -193,10 +194,22 @@ void clock_read_wall(struct vm_clock *clock)
 	clock->wall_offset_ns = host_ns(CLOCK_REALTIME) - clock_ns(clock);
 }
 
+int clock_fix_tsc(struct vm_clock *clock)
+{
+	if (!clock->tsc_fixed && clock->paused_tsc)
+		return -EBUSY;
+	clock->tsc_fixed = true;
+	return 0;
+}
+
 void clock_start(struct vm_clock *clock)
 {
 	if (!clock->paused)
 		return;
+	if (clock->tsc_fixed) {
+		clock->ns_base = clock_ns(clock);
+		clock->tsc_base = clock->paused_tsc = clock_host_tsc(clock);
+	}
 	clock->tsc_offset = clock->paused_tsc - clock_host_tsc(clock);
 	clock->paused = false;
 }

@@ -11,6 +11,10 @@
  * more). Where the host's TSC is not to be trusted, CLOCK_MONOTONIC's ns take
  * the place of the host TSC, at a nominal 1 GHz.
  *
+ * A fixed clock is for engines that cannot give a guest a TSC of its own: its
+ * offset is 0 for ever. Guest ns stand still in a pause as ever, the guest's
+ * TSC goes on, and clock_start() finds a new base for the two.
+ *
  * Threads: readers from any thread. clock_start and clock_pause are called
  * while no vCPU runs; a reader on another thread then sees the time before or
  * after.
@@ -39,6 +43,7 @@ void clock_probe_tsc(struct clock_source *source);
 struct vm_clock {
 	u64 tsc_khz;	 /* of the guest's TSC; equals the host's on bt */
 	bool tsc_native; /* guest TSC = host TSC + tsc_offset */
+	bool tsc_fixed;	 /* tsc_offset is 0 */
 	_Atomic u64 tsc_offset; /* wraps; constant while a vCPU runs */
 	u64 tsc_base;		/* guest TSC when guest ns was ns_base */
 	u64 ns_base;
@@ -56,6 +61,12 @@ void clock_read_wall(struct vm_clock *clock);
 /* Go on where clock_pause stopped. */
 void clock_start(struct vm_clock *clock);
 void clock_pause(struct vm_clock *clock);
+
+/*
+ * The guest's TSC is the host's from now on. -EBUSY where the clock has run
+ * with another one. While paused.
+ */
+int clock_fix_tsc(struct vm_clock *clock);
 
 /*
  * While paused: guest time is `ns` or later from now on. For an engine whose

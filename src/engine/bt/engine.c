@@ -259,4 +259,5 @@ const struct engine_ops engine_bt = {
 	.get_state = bt_get_state,
 	.set_state = bt_set_state,
 	.stats = stats,
+	.resume = bt_pv_resume,
 };

@@ -68,6 +68,14 @@ void bt_pv_write_clock(struct bt_cpu *c)
 	mem_write(&vm->mem, page, &clock.version, sizeof(clock.version));
 }
 
+/* Only a fixed clock's base moves while it stands still. */
+int bt_pv_resume(struct vm *vm, struct err *err)
+{
+	for (unsigned i = 0; vm->clock.tsc_fixed && i < vm->vcpu_count; i++)
+		bt_pv_write_clock(vm->vcpus[i]->engine);
+	return 0;
+}
+
 bool bt_pv_set_system_time(struct bt_cpu *c, u64 val)
 {
 	/* [1]: 4-byte aligned; bit 0 enables. */

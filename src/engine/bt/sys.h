@@ -225,6 +225,7 @@ bool bt_pv_set_system_time(struct bt_cpu *c, u64 val);
 bool bt_pv_set_wall_clock(struct bt_cpu *c, u64 val);
 bool bt_pv_set_eoi(struct bt_cpu *c, u64 val);
 void bt_pv_write_clock(struct bt_cpu *c);
+int bt_pv_resume(struct vm *vm, struct err *err); /* engine.h: resume */
 /* Has the guest ended its interrupt? Before anyone looks at the LAPIC. */
 void bt_pv_eoi_sync(struct bt_cpu *c);
 /* The interrupt just acknowledged may be ended in memory. */

@@ -22,15 +22,41 @@
 /* How far apart two statements of one frequency may be. */
 #define TSC_TOLERANCE 1000 /* parts in a million */
 
+/*
+ * A KVM that interprets ring 0 takes an offset, and lets the guest see the
+ * host's TSC all the same; asked, it has another one. Without the question
+ * (before Linux 5.16) it is not one of those.
+ */
+static bool ignores_offset(struct kvm_cpu *k)
+{
+	const u64 offset = 1ull << 40;
+	u64 have = offset;
+	struct kvm_device_attr attr = {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (u64)&offset,
+	};
+
+	if (kvm_ioctl(k->fd, KVM_SET_DEVICE_ATTR, &attr))
+		return false;
+	attr.addr = (u64)&have;
+	return !kvm_ioctl(k->fd, KVM_GET_DEVICE_ATTR, &attr) && have != offset;
+}
+
 int kvm_check_tsc(struct kvm_cpu *k, struct err *err)
 {
-	const struct vm_clock *clock = &k->vcpu->vm->clock;
+	struct vm_clock *clock = &k->vcpu->vm->clock;
 	int khz = kvm_ioctl_num(k->fd, KVM_GET_TSC_KHZ, 0);
 	u64 have, want = clock->tsc_khz;
 
 	if (!clock->tsc_native)
 		return err_set(err, -ENOTSUP,
 			       "the VM's TSC is not the host's, as KVM needs");
+	if (ignores_offset(k) && clock_fix_tsc(clock))
+		return err_set(err, -ENOTSUP,
+			       "this host's KVM shows every guest the host's "
+			       "TSC: one that began with another cannot go on "
+			       "here");
 	if (khz <= 0)
 		return 0;
 	have = (u64)khz;
@@ -55,7 +81,7 @@ static int set_tsc(struct kvm_cpu *k)
 		.addr = (u64)&offset,
 	};
 
-	if (!kvm_ioctl(k->fd, KVM_SET_DEVICE_ATTR, &attr))
+	if (clock->tsc_fixed || !kvm_ioctl(k->fd, KVM_SET_DEVICE_ATTR, &attr))
 		return 0;
 	/* Before Linux 5.16: the value now, a microsecond off. */
 	return kvm_set_msr(k, MSR_TSC, clock_tsc(clock) + adjust);
