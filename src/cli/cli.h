@@ -17,6 +17,7 @@
 enum cli_exit {
 	EXIT_OK = 0,	      /* the guest powered off or reset */
 	EXIT_USAGE = 2,	      /* wrong arguments */
+	EXIT_BUG = 120,	      /* the engine found an error of its own */
 	EXIT_TRIPLE = 121,    /* triple fault */
 	EXIT_STUCK = 122,     /* the engine cannot execute the guest further */
 	EXIT_LOST = 123,      /* reset before the command's status was known */

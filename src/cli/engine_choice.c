@@ -47,6 +47,7 @@ static int create_on(const struct engine_ops *engine,
 {
 	struct vm_config config = {
 		.engine = engine,
+		.bt_mode = wish->bt_mode,
 		.irqchip = wish->irqchip,
 		.ram_size = wish->ram_size,
 		.cpus = wish->cpus,
@@ -117,7 +118,9 @@ static struct vm *try_kvm(const struct engine_wish *wish,
 int engine_create_vm(const struct engine_wish *wish, struct cpu_policy *policy,
 		     struct vm **vm, char why[ENGINE_WHY], struct err *err)
 {
-	if (!strcmp(wish->engine, "auto")) {
+	if (!strcmp(wish->engine, "auto") && wish->bt_mode != VM_BT_JIT) {
+		say(why, "bt: what --bt asks for is its own");
+	} else if (!strcmp(wish->engine, "auto")) {
 		*vm = try_kvm(wish, policy, why);
 		if (*vm)
 			return 0;

@@ -13,6 +13,7 @@
 
 struct engine_wish {
 	const char *engine; /* "auto", "kvm", "bt" */
+	enum vm_bt_mode bt_mode;
 	const char *cpu_model;
 	bool mitigations;
 	enum vm_irqchip irqchip;

@@ -55,6 +55,7 @@ static int create_vm(struct hvt_machine *m, struct err *err)
 {
 	const struct engine_wish wish = {
 		.engine = m->run->engine,
+		.bt_mode = m->run->bt_mode,
 		.cpu_model = m->run->cpu_model,
 		.mitigations = m->run->mitigations,
 		.irqchip = VM_IRQCHIP_NONE,
@@ -156,6 +157,8 @@ static int end_status(struct hvt_machine *m, struct err *err)
 		return failed(m, err, EXIT_TRIPLE);
 	case VM_STOP_FAIL:
 		return failed(m, err, EXIT_STUCK);
+	case VM_STOP_BUG:
+		return failed(m, err, EXIT_BUG);
 	case VM_STOP_REQUEST:
 		return signals->caught ? EXIT_SIGNAL + signals->caught
 				       : EXIT_OK;

@@ -18,6 +18,7 @@ struct run_hvt {
 	char **args;	     /* the guest's command line by words; NULL: none */
 	const char *cmdline; /* where there are no words; NULL: "" */
 	const char *engine, *cpu_model;
+	enum vm_bt_mode bt_mode;
 	bool mitigations, stats;
 	u64 mem;	      /* bytes */
 	const char *core_dir; /* for a core file if the guest aborts, or NULL */

@@ -96,6 +96,23 @@ static int take_engine(struct run_options *o, const char *val, struct err *err)
 		       val);
 }
 
+static int take_bt(struct run_options *o, const char *val, struct err *err)
+{
+	static const char *const names[] = {
+		[VM_BT_JIT] = "jit",
+		[VM_BT_INTERP] = "interp",
+		[VM_BT_CHECK] = "check",
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(val, names[i])) {
+			o->bt_mode = i;
+			return 0;
+		}
+	return err_set(err, -EINVAL, "--bt: '%s' is not interp, jit or check",
+		       val);
+}
+
 /* MODEL[,mitigations=on|off]; whether the model exists is the policy's to say.
  */
 static int take_cpu(struct run_options *o, const char *val, struct err *err)
@@ -188,6 +205,8 @@ static const struct row rows[] = {
 	{"--mem", "SIZE", "RAM, with k, m, g; a plain number is MiB (256m)",
 	 take_mem},
 	{"--engine", "ENGINE", "auto, bt or kvm (auto)", take_engine},
+	{"--bt", "MODE", "software engine: interp, jit or check (jit)",
+	 take_bt},
 	{"--cpu", "MODEL", "v2, v3 or host, then ,mitigations=on if wanted",
 	 take_cpu},
 	{"--debug-exit", "PORT", "a byte v written there ends with v*2+1",

@@ -11,6 +11,7 @@
 #include "cli/hvt_attach.h"
 #include "util/err.h"
 #include "util/types.h"
+#include "vmm/vm.h"
 
 struct run_options {
 	const char *kernel; /* NULL: the default guest */
@@ -24,6 +25,7 @@ struct run_options {
 	u64 cpus;
 	u64 mem; /* bytes */
 	const char *engine;
+	enum vm_bt_mode bt_mode;
 	const char *cpu_model; /* NULL: the best that is portable */
 	bool mitigations;
 	s64 debug_exit; /* port, -1: none */

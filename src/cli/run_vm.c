@@ -43,6 +43,7 @@ static int create_vm(struct run_vm *run, struct err *err)
 	const struct run_options *o = run->config->options;
 	const struct engine_wish wish = {
 		.engine = o->engine,
+		.bt_mode = o->bt_mode,
 		.cpu_model = o->cpu_model,
 		.mitigations = o->mitigations,
 		.ram_size = o->mem,
@@ -200,6 +201,8 @@ static int end_status(const struct run_vm *run, struct err *err)
 		return failed(err, vm, EXIT_GUEST);
 	case VM_STOP_FAIL:
 		return failed(err, vm, EXIT_STUCK);
+	case VM_STOP_BUG:
+		return failed(err, vm, EXIT_BUG);
 	case VM_STOP_REQUEST:
 		return run->signals->caught ? EXIT_SIGNAL + run->signals->caught
 					    : EXIT_OK;

@@ -259,6 +259,10 @@ static void vcpu_loop(struct vcpu *vcpu)
 			vm_stop(vm, VM_STOP_FAIL, 0, "vcpu%u: %s", vcpu->id,
 				exit.message);
 			break;
+		case VCPU_EXIT_BUG:
+			vm_stop(vm, VM_STOP_BUG, 0, "vcpu%u: %s", vcpu->id,
+				exit.message);
+			break;
 		}
 	}
 }

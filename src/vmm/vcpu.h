@@ -44,12 +44,14 @@ enum vcpu_exit_kind {
 	VCPU_EXIT_SHUTDOWN, /* triple fault */
 	VCPU_EXIT_DEBUG,    /* guest debugging asked for it */
 	VCPU_EXIT_FAIL,	    /* cannot go on: message says why */
+	VCPU_EXIT_BUG,	    /* the engine caught itself in an error */
 };
 
 struct vcpu_exit {
 	enum vcpu_exit_kind kind;
-	u64 rip;	   /* SHUTDOWN, DEBUG, FAIL */
-	char message[200]; /* SHUTDOWN, FAIL: one sentence with RIP and bytes */
+	u64 rip;	   /* SHUTDOWN, DEBUG, FAIL, BUG */
+	char message[200]; /* SHUTDOWN, FAIL, BUG: one sentence with RIP and
+			      bytes */
 };
 
 /*

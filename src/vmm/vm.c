@@ -35,6 +35,7 @@ static struct vm *vm_alloc(const struct vm_config *config)
 	if (!vm)
 		return NULL;
 	vm->engine = config->engine;
+	vm->bt_mode = config->bt_mode;
 	vm->cpu = config->cpu;
 	vm->irqchip = config->irqchip;
 	vm->mem.fd = -1;

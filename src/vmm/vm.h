@@ -44,6 +44,7 @@ enum vm_stop_reason {
 	VM_STOP_TRIPLE_FAULT,
 	VM_STOP_GUEST,	 /* the guest broke its interface; stop_message */
 	VM_STOP_FAIL,	 /* the engine cannot go on; stop_message */
+	VM_STOP_BUG,	 /* the engine is wrong, and knows; stop_message */
 	VM_STOP_HOST,	 /* the host failed us; stop_message */
 	VM_STOP_REQUEST, /* the user asked: signal, Ctrl-A x */
 };
@@ -59,8 +60,16 @@ enum vm_irqchip {
 	VM_IRQCHIP_NONE,
 };
 
+/* How the engine bt runs guest code; other engines do not look. */
+enum vm_bt_mode {
+	VM_BT_JIT,    /* translated where it can be */
+	VM_BT_INTERP, /* never */
+	VM_BT_CHECK,  /* both, and compared */
+};
+
 struct vm_config {
 	const struct engine_ops *engine;
+	enum vm_bt_mode bt_mode;
 	enum vm_irqchip irqchip;
 	u64 ram_size; /* bytes */
 	unsigned cpus;
@@ -86,6 +95,7 @@ struct vm_console {
 struct vm {
 	const struct engine_ops *engine;
 	void *engine_vm; /* the engine's private half */
+	enum vm_bt_mode bt_mode;
 	enum vm_irqchip irqchip;
 	struct guest_mem mem;
 	struct bus bus;

@@ -42,6 +42,7 @@ static void test_defaults(void **unused)
 	assert_int_equal(o.mem, MIB(256));
 	assert_int_equal(o.debug_exit, -1);
 	assert_string_equal(o.engine, "auto");
+	assert_int_equal(o.bt_mode, VM_BT_JIT);
 	assert_false(o.mitigations);
 }
 
@@ -53,10 +54,10 @@ static void test_all(void **unused)
 	assert_int_equal(
 		parse(&o, &err,
 		      ARGS("--kernel", "k", "--initrd=i", "--cmdline", "a b=c",
-			   "--cpus", "4", "--mem=1g", "--engine", "bt", "--cpu",
-			   "host,mitigations=on", "--debug-exit", "0xf4",
-			   "--trace", "irq,timer", "--stats", "--verbose", "--",
-			   "ls", "--stats")),
+			   "--cpus", "4", "--mem=1g", "--engine", "bt", "--bt",
+			   "check", "--cpu", "host,mitigations=on",
+			   "--debug-exit", "0xf4", "--trace", "irq,timer",
+			   "--stats", "--verbose", "--", "ls", "--stats")),
 		0);
 	assert_string_equal(o.kernel, "k");
 	assert_string_equal(o.initrd, "i");
@@ -64,6 +65,7 @@ static void test_all(void **unused)
 	assert_int_equal(o.cpus, 4);
 	assert_int_equal(o.mem, GIB(1));
 	assert_string_equal(o.engine, "bt");
+	assert_int_equal(o.bt_mode, VM_BT_CHECK);
 	assert_string_equal(o.cpu_model, "host");
 	assert_true(o.mitigations);
 	assert_int_equal(o.debug_exit, 0xf4);
@@ -149,6 +151,7 @@ static void test_refusals(void **unused)
 		{{"--mem", "12q"}, "'12q'"},
 		{{"--mem", ""}, "is no size"},
 		{{"--engine", "tcg"}, "'tcg'"},
+		{{"--bt", "fast"}, "'fast'"},
 		{{"--cpu", "v3,mitigations=maybe"}, "mitigations=maybe"},
 		{{"--cpu", "v3,mitigation=on"}, "mitigation=on"},
 		{{"--cpu", "avery-long-model-name"}, "avery-long"},

@@ -96,6 +96,11 @@ static u64 block_lines(const struct bt_block *b, gpa_t page)
 	return lines;
 }
 
+bool bt_block_covers(const struct bt_block *b, gpa_t pa, unsigned len)
+{
+	return block_lines(b, pa & ~0xfffull) & line_mask(pa & 0xfff, len);
+}
+
 /* ---- death ------------------------------------------------------------- */
 
 static void unlink_hash(struct bt_vm *bvm, struct bt_block *b)

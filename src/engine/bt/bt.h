@@ -35,6 +35,7 @@
 #include "vmm/mem.h"
 #include "vmm/vcpu.h"
 
+struct bt_check;
 struct bt_cpu;
 struct bt_vm;
 
@@ -48,6 +49,7 @@ enum bt_attention {
 	ATTN_TRAP = 16,	    /* a #DB trap is due */
 	ATTN_HALT = 32,	    /* HLT executed */
 	ATTN_STOP = 64,	    /* leave run() with c->exit filled */
+	ATTN_CHECK = 128,   /* a translation runs once, to be compared */
 };
 
 struct bt_cpu {
@@ -145,6 +147,8 @@ struct bt_cpu {
 	} rmw;
 
 	u64 scratch; /* bt_rmw_begin's, of operations (ops.h) */
+
+	struct bt_check *check; /* --bt check (check.h), else NULL */
 
 	/* Counters for --stats. */
 	u64 stat_faults[32], stat_interrupts, stat_tlb_miss, stat_decoded;
@@ -291,10 +295,3 @@ void bt_park(struct bt_cpu *c);
 /* The same until *word is not val (somebody may wake it) or `ns` have passed;
  * less than a second. */
 void bt_sleep(struct bt_cpu *c, _Atomic u32 *word, u32 val, u32 ns);
-
-/* tlb.c */
-extern struct bt_tlb bt_empty_tlb;   /* misses always: every access is slow */
-void bt_tlb_init(struct bt_cpu *c);  /* of a zeroed bt_cpu */
-void bt_tlb_flush(struct bt_cpu *c); /* all, global too */
-void bt_tlb_flush_nonglobal(struct bt_cpu *c); /* as a CR3 write */
-void bt_tlb_flush_page(struct bt_cpu *c, gva_t va);

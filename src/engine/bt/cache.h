@@ -51,6 +51,13 @@ enum bt_mmu {
 	MMU_COUNT,
 };
 
+/* tlb.c */
+extern struct bt_tlb bt_empty_tlb;   /* misses always: every access is slow */
+void bt_tlb_init(struct bt_cpu *c);  /* of a zeroed bt_cpu */
+void bt_tlb_flush(struct bt_cpu *c); /* all, global too */
+void bt_tlb_flush_nonglobal(struct bt_cpu *c); /* as a CR3 write */
+void bt_tlb_flush_page(struct bt_cpu *c, gva_t va);
+
 /* ---- blocks ------------------------------------------------------------ */
 
 struct bt_block;

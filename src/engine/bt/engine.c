@@ -4,6 +4,7 @@
  */
 #include "engine/engine.h"
 
+#include "engine/bt/check.h"
 #include "engine/bt/exec.h"
 #include "engine/bt/fpu.h"
 #include "engine/bt/jit.h"
@@ -91,6 +92,8 @@ static void region_written(struct mem_listener *l, gpa_t gpa, u64 len)
 	struct bt_vm *bvm = container_of(l, struct bt_vm, listener);
 	const struct bt_ram *ram = bt_ram_find(bvm, gpa);
 
+	if (bvm->check_dma)
+		bt_check_dma(bvm, gpa, len);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	while (ram && len) {
 		u64 part = min_u64(len, 4096 - (gpa & 0xfff));
@@ -127,6 +130,7 @@ static void vm_fini(struct vm *vm)
 		return;
 	mem_unlisten(&vm->mem, &bvm->listener);
 	free_lines(bvm);
+	free(bvm->check_dma);
 	bt_jit_fini(bvm);
 	bt_stub_fini(bvm);
 	bt_code_fini(bvm);
@@ -150,8 +154,13 @@ static int vm_init(struct vm *vm, struct err *err)
 	ret = bt_code_init(bvm, err);
 	if (!ret)
 		ret = bt_stub_init(bvm, err);
-	if (!ret)
+	if (!ret && vm->bt_mode != VM_BT_INTERP)
 		ret = bt_jit_init(bvm, err);
+	if (!ret && vm->bt_mode == VM_BT_CHECK) {
+		bvm->check_dma = calloc(1, sizeof(*bvm->check_dma));
+		ret = bvm->check_dma ? 0
+				     : err_set(err, -ENOMEM, "out of memory");
+	}
 	if (!ret)
 		ret = bt_signals_init(err);
 	if (ret)
@@ -177,6 +186,7 @@ static void cpu_fini(struct vcpu *vcpu)
 	if (!c)
 		return;
 	vcpu->engine = NULL;
+	bt_check_fini(c);
 	munmap((u8 *)c - CPU_STACK, cpu_bytes());
 }
 
@@ -196,7 +206,7 @@ static int cpu_init(struct vcpu *vcpu, struct err *err)
 	bt_fpu_reset(c, false);
 	bt_tlb_init(c);
 	vcpu->engine = c;
-	return 0;
+	return vcpu->vm->bt_mode == VM_BT_CHECK ? bt_check_init(c, err) : 0;
 }
 
 static void kick(struct vcpu *vcpu)
@@ -239,6 +249,12 @@ static void stats(struct vm *vm, char *buf, size_t len)
 			c->stat_interrupts, k, c->stat_exits, k,
 			c->stat_invalidated, k, c->stat_task_switch, k,
 			c->stat_vm86, k, c->stat_unknown_msr);
+	}
+	for (unsigned k = 0; k < vm->vcpu_count && used < len; k++) {
+		const struct bt_cpu *c = vm->vcpus[k]->engine;
+
+		if (c->check)
+			used += bt_check_stats(c, k, buf + used, len - used);
 	}
 	if (used < len)
 		snprintf(buf + used, len - used,

@@ -15,6 +15,7 @@
 #include "engine/bt/exec.h"
 
 #include "engine/bt/bt_trace.h"
+#include "engine/bt/check.h"
 #include "engine/bt/jit.h"
 #include "engine/bt/signals.h"
 #include "engine/bt/sys.h"
@@ -91,11 +92,23 @@ static bool trace_boundary(struct bt_cpu *c, const struct bt_block *b)
 	return trace_on(TRACE_INSN);
 }
 
-void bt_run_records(struct bt_cpu *c, struct bt_block *b)
+void bt_run_first(struct bt_cpu *c, struct bt_block *b, unsigned count)
 {
 	c->block = b;
 	c->block_ip = c->gpr[17];
-	run_records(c, b->insn, b->insn + b->count);
+	run_records(c, b->insn, b->insn + count);
+}
+
+void bt_run_records(struct bt_cpu *c, struct bt_block *b)
+{
+	bt_run_first(c, b, b->count);
+}
+
+/* False: b is to be interpreted. */
+static bool run_translated(struct bt_cpu *c, struct bt_block *b)
+{
+	return unlikely(c->check != NULL) ? bt_check_run(c, b)
+					  : bt_jit_run(c, b);
 }
 
 static void run_block(struct bt_cpu *c, bool one)
@@ -114,7 +127,7 @@ static void run_block(struct bt_cpu *c, bool one)
 		one = trace_boundary(c, b) || one;
 		if (!b->valid)
 			return; /* it died while we were outside */
-	} else if (!one && bt_jit_run(c, b)) {
+	} else if (!one && run_translated(c, b)) {
 		return;
 	}
 	c->block = b;

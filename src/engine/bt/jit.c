@@ -113,7 +113,7 @@ static struct bt_trans *trans_of(struct bt_cpu *c, struct bt_block *b,
 {
 	struct bt_trans *t = find_trans(b, c->mode, plain);
 
-	if (!t && b->heat < BT_JIT_HEAT) {
+	if (!t && b->heat < BT_JIT_HEAT && !c->check) {
 		b->heat++;
 		return NULL;
 	}
@@ -183,13 +183,21 @@ static bool is_called(struct bt_cpu *c)
 	return c->attention != 0;
 }
 
+/* Does translated code have to return to the run loop: somebody wants to be
+ * looked at, or each block is to be compared. */
+static bool must_leave(struct bt_cpu *c)
+{
+	return unlikely(is_called(c)) || unlikely(c->check != NULL) ||
+	       !translatable(c);
+}
+
 /* Host code for RIP; 0: the run loop sees to it. */
 static u64 go_on(struct bt_cpu *c)
 {
 	const struct bt_jump *known;
 	struct bt_trans *t;
 
-	if (unlikely(is_called(c)) || !translatable(c))
+	if (must_leave(c))
 		return 0;
 	known = known_at_ip(c);
 	if (likely(known != NULL))
@@ -215,6 +223,27 @@ bool bt_jit_run(struct bt_cpu *c, struct bt_block *b)
 	enter = (void (*)(struct bt_cpu *, u64))(u64)c->bvm->jit->enter;
 	enter(c, begin(c, t));
 	return true;
+}
+
+struct bt_trans *bt_jit_prepare(struct bt_cpu *c, struct bt_block *b)
+{
+	u32 epoch = c->bvm->epoch;
+	struct bt_trans *t;
+
+	if (!translatable(c))
+		return NULL;
+	t = trans_of(c, b, false);
+	if (t && epoch == c->bvm->epoch && t->win_size)
+		trans_of(c, b, true);
+	return t;
+}
+
+void bt_jit_once(struct bt_cpu *c, struct bt_trans *t)
+{
+	void (*enter)(struct bt_cpu * c, u64 target) =
+		(void (*)(struct bt_cpu *, u64))(u64)c->bvm->jit->enter;
+
+	enter(c, begin(c, t));
 }
 
 /* ---- what thunks ask for ----------------------------------------------- */
@@ -341,7 +370,7 @@ u64 bt_jit_link(struct bt_cpu *c, const u8 *data)
 	struct bt_trans *t;
 
 	c->gpr[17] = c->ip_page + way->target;
-	if (unlikely(is_called(c)) || !translatable(c))
+	if (must_leave(c))
 		return 0;
 	t = trans_at_ip(c);
 	if (!t || epoch != c->bvm->epoch)
@@ -417,7 +446,7 @@ u64 bt_jit_miss(struct bt_cpu *c, const u8 *data)
 		return bad_target(c);
 	c->gpr[17] = va;
 	c->stat_landings++;
-	if (unlikely(is_called(c)) || !translatable(c))
+	if (must_leave(c))
 		return 0;
 	known = known_at_ip(c);
 	if (likely(known != NULL)) {

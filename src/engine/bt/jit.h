@@ -124,6 +124,13 @@ void bt_jit_kill(struct bt_vm *bvm, struct bt_block *b);
 /* Run translated code from RIP, where b is, until the run loop has to look.
  * False: nothing has been run, b is to be interpreted. */
 bool bt_jit_run(struct bt_cpu *c, struct bt_block *b);
+/*
+ * For check.c: the block's translations, made if need be, for the present
+ * mode. NULL: it cannot be translated, or all has been dropped, which
+ * bvm->epoch tells. And one run of it, until it leaves the block.
+ */
+struct bt_trans *bt_jit_prepare(struct bt_cpu *c, struct bt_block *b);
+void bt_jit_once(struct bt_cpu *c, struct bt_trans *t);
 /* Where addresses lead in this mode has changed. */
 void bt_jit_forget(struct bt_cpu *c, unsigned mode);
 /* jit_thunk.c */
@@ -135,6 +142,15 @@ void bt_jit_emit_thunks(struct bt_jit *jit);
  */
 struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain,
 			      bool *full);
+
+/*
+ * jit_analyse.c: flags that are alive before the n-th instruction; those that
+ * a row reads; is it a shift or a rotation whose count may be none, so that it
+ * may leave all flags as they are.
+ */
+u16 bt_jit_live(const struct bt_block *b, unsigned n);
+u16 bt_jit_flags_read(const struct bt_row *row);
+bool bt_jit_is_shift(const struct bt_row *row);
 
 /* Is this host address in a translation's code; for the signal handler. */
 bool bt_jit_covers(const struct bt_cpu *c, u64 rip);

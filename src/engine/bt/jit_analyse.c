@@ -12,7 +12,7 @@
 
 /* Shifts by CL or by zero leave all flags as they are: nothing is killed. The
  * tables say so by listing all flags as read. */
-static bool is_shift(const struct bt_row *row)
+bool bt_jit_is_shift(const struct bt_row *row)
 {
 	if (row->map == 1)
 		return row->opcode == 0xa4 || row->opcode == 0xa5 ||
@@ -22,13 +22,20 @@ static bool is_shift(const struct bt_row *row)
 		row->opcode == 0xd2 || row->opcode == 0xd3);
 }
 
+u16 bt_jit_flags_read(const struct bt_row *row)
+{
+	if (!bt_jit_is_shift(row))
+		return row->flags_read;
+	/* RCL and RCR. */
+	return row->map == 0 && (row->reg & ~1) == 2 ? FLAG_CF : 0;
+}
+
 static u16 shift_live(const struct bt_insn *i, const struct bt_row *row,
 		      u16 behind)
 {
 	bool by_cl = row->map == 1 ? row->opcode & 1 : row->opcode >= 0xd2;
 	unsigned mask = i->width == W64 ? 63 : 31;
-	/* RCL and RCR. */
-	u16 read = row->map == 0 && (row->reg & ~1) == 2 ? FLAG_CF : 0;
+	u16 read = bt_jit_flags_read(row);
 
 	if (by_cl || !(i->imm & mask))
 		return behind | read;
@@ -41,10 +48,19 @@ static u16 live_before(const struct bt_insn *i, u16 behind)
 
 	if (row->jit_class == JIT_CALLED)
 		return JIT_FLAGS;
-	if (is_shift(row))
+	if (bt_jit_is_shift(row))
 		return shift_live(i, row, behind);
 	return (u16)((behind & ~(row->flags_written | row->flags_undef)) |
 		     row->flags_read);
+}
+
+u16 bt_jit_live(const struct bt_block *b, unsigned n)
+{
+	u16 live = JIT_FLAGS;
+
+	for (unsigned m = b->count; m-- > n;)
+		live = live_before(&b->insn[m], live);
+	return live;
 }
 
 static void analyse_flags(struct jit *j)

@@ -98,7 +98,7 @@ static inline void repeat(struct bt_cpu *c, const struct bt_insn *i,
 		bt_set_addr(c, X86_RCX, i->asize, left);
 		if (compares && repeat_ends(i, flags))
 			break;
-		if (left && unlikely(c->attention)) {
+		if (left && unlikely(c->attention & ~(u32)ATTN_CHECK)) {
 			c->gpr[17] = c->rip;
 			c->end = NULL;
 			c->repeating = 1;

@@ -18,6 +18,7 @@
  *
  * No libc here: futexes by system call, so that live SIMD registers survive.
  */
+#include "engine/bt/check.h"
 #include "engine/bt/fpu.h"
 #include "engine/bt/vm.h"
 
@@ -96,6 +97,7 @@ void bt_enter(struct bt_cpu *c)
 
 void bt_leave(struct bt_cpu *c)
 {
+	bt_check_outside(c);
 	if (unlikely(c->fpu_live))
 		bt_fpu_save_slow(c);
 	if (c->bvm->exclusive_owner != c)
@@ -104,6 +106,7 @@ void bt_leave(struct bt_cpu *c)
 
 void bt_park(struct bt_cpu *c)
 {
+	bt_check_outside(c);
 	__atomic_fetch_and((u32 *)&c->attention, ~(u32)ATTN_EXCLUSIVE,
 			   __ATOMIC_SEQ_CST);
 	go_outside(c);
@@ -114,6 +117,7 @@ void bt_sleep(struct bt_cpu *c, _Atomic u32 *word, u32 val, u32 ns)
 {
 	const struct timespec limit = {.tv_nsec = ns};
 
+	bt_check_outside(c);
 	go_outside(c);
 	futex(word, FUTEX_WAIT, val, &limit);
 	go_inside(c);

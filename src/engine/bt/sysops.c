@@ -10,6 +10,7 @@
  * counters, hence RDPMC is #GP(0).
  */
 #include "bt_ops.h"
+#include "engine/bt/check.h"
 #include "engine/bt/mem.h"
 #include "engine/bt/sys.h"
 #include "vmm/vm.h"
@@ -121,6 +122,7 @@ u64 bt_rdtsc(struct bt_cpu *c)
 	u32 lo, hi;
 	u64 tsc;
 
+	bt_check_outside(c);
 	if (likely(clock->tsc_native && !clock->paused)) {
 		__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
 		tsc = ((u64)hi << 32 | lo) + clock->tsc_offset;
@@ -258,6 +260,7 @@ static void rdrand(struct bt_cpu *c, const struct bt_insn *i)
 	u64 val;
 	bool ok;
 
+	bt_check_outside(c);
 	__asm__ volatile("rdrand %0" : "=r"(val), "=@ccc"(ok));
 	put_random(c, i, val, ok);
 }
@@ -267,6 +270,7 @@ static void rdseed(struct bt_cpu *c, const struct bt_insn *i)
 	u64 val;
 	bool ok;
 
+	bt_check_outside(c);
 	__asm__ volatile("rdseed %0" : "=r"(val), "=@ccc"(ok));
 	put_random(c, i, val, ok);
 }

@@ -20,6 +20,7 @@
  * each write to it comes here; so does everything while bt_empty_tlb is the
  * current table (alignment checks, data breakpoints).
  */
+#include "engine/bt/check.h"
 #include "engine/bt/fpu.h"
 #include "engine/bt/jit.h"
 #include "engine/bt/mem.h"
@@ -85,6 +86,7 @@ static void flush_fetches(struct bt_cpu *c, unsigned half)
 
 void bt_tlb_flush(struct bt_cpu *c)
 {
+	bt_check_outside(c);
 	for (unsigned m = 0; m < MMU_COUNT; m++)
 		clear_table(&c->mmu[m]);
 	close_windows(c);
@@ -107,6 +109,7 @@ static void flush_low(struct bt_cpu *c)
 
 void bt_tlb_flush_nonglobal(struct bt_cpu *c)
 {
+	bt_check_outside(c);
 	if (c->high_nonglobal || !(c->cr4 & CR4_PGE))
 		bt_tlb_flush(c);
 	else
@@ -129,6 +132,7 @@ void bt_tlb_flush_page(struct bt_cpu *c, gva_t va)
 {
 	unsigned index = va >> 12 & (BT_TLB_ENTRIES - 1);
 
+	bt_check_outside(c);
 	/* [1] 4.10.4.1: INVLPG drops all of a large page, which is here in
 	 * pieces. */
 	if (in_large_slot(c, va)) {
@@ -228,6 +232,8 @@ static void fill(struct bt_cpu *c, gva_t va, const struct bt_page *page,
 	if (page->writable && ram->rights & MEM_W &&
 	    !page_has_code(ram, page->pa))
 		e->write = tag;
+	if (unlikely(c->check != NULL))
+		bt_check_filled(c, e, index);
 }
 
 /* The record that runs: blocks are short, and this is for faults only. */
@@ -414,6 +420,8 @@ void bt_code_check(struct bt_cpu *c, const struct bt_ram *ram, gpa_t pa,
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (likely(!bt_has_code(ram, pa, size)))
 		return;
+	if (unlikely(c->check && bt_check_code(c, pa, size)))
+		return;
 	bt_exclusive_begin(c->bvm, c);
 	bt_code_written(c->bvm, c, pa, size);
 	bt_exclusive_end(c->bvm, c);
@@ -439,6 +447,7 @@ static void phys_store(struct bt_cpu *c, gpa_t pa, unsigned size, u64 val)
 	const struct bt_ram *ram = bt_ram_find(c->bvm, pa);
 
 	if (likely(ram && ram->rights & MEM_W)) {
+		bt_check_write(c, ram->hva + (pa - ram->gpa), size);
 		ram_store(ram->hva + (pa - ram->gpa), size, val);
 		bt_code_check(c, ram, pa, size);
 		return;
@@ -533,6 +542,8 @@ void *bt_ptr_slow(struct bt_cpu *c, gva_t va, unsigned size, bool write)
 	if (!ram || !(ram->rights & (write ? MEM_W : MEM_R)) ||
 	    (write && page_has_code(ram, page.pa)))
 		return NULL;
+	if (write)
+		bt_check_write(c, ram->hva + (page.pa - ram->gpa), size);
 	return ram->hva + (page.pa - ram->gpa);
 }
 

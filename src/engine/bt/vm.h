@@ -47,8 +47,9 @@ struct bt_vm {
 	unsigned arena_half;
 	_Atomic u32 epoch; /* flushes so far */
 	struct bt_stubs *stubs;
-	struct bt_jit *jit; /* NULL: everything is interpreted */
-	u64 deaths;	    /* of blocks; changes in the exclusive section */
+	struct bt_jit *jit;		/* NULL: everything is interpreted */
+	struct bt_check_dma *check_dma; /* --bt check, else NULL */
+	u64 deaths; /* of blocks; changes in the exclusive section */
 };
 
 /* Does a line of [pa, pa+len), within a page, hold code? Who asks after a store
@@ -82,6 +83,8 @@ void bt_code_written(struct bt_vm *bvm, struct bt_cpu *self, gpa_t pa,
 		     unsigned len);
 int bt_code_init(struct bt_vm *bvm, struct err *err);
 void bt_code_fini(struct bt_vm *bvm);
+/* Does it have code in a line of [pa, pa+len), within a page. */
+bool bt_block_covers(const struct bt_block *b, gpa_t pa, unsigned len);
 /* The block at linear address `lin`; decodes it if need be; raises. */
 struct bt_block *bt_block_lookup(struct bt_cpu *c, gva_t lin);
 /* Drop all blocks; at a block boundary of c, without code_lock. */

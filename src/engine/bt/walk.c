@@ -11,6 +11,7 @@
  */
 #include "engine/bt/walk.h"
 
+#include "engine/bt/check.h"
 #include "engine/bt/vm.h"
 
 struct level {
@@ -57,6 +58,7 @@ static bool update_entry(struct bt_cpu *c, struct level *l, unsigned size,
 	/* In ROM the bits stay as they are, as on a machine. */
 	if (want == l->entry || !ram || !(ram->rights & MEM_W))
 		return true;
+	bt_check_walk(c, ram->hva + (l->pa - ram->gpa), size);
 	if (size == 8) {
 		u64 old = l->entry;
 
