@@ -71,25 +71,25 @@ void bt_jit_forget(struct bt_cpu *c, unsigned mode)
 }
 
 static struct bt_trans *find_trans(const struct bt_block *b, unsigned mode,
-				   bool plain)
+				   u8 level)
 {
 	struct bt_trans *t = __atomic_load_n(&b->trans, __ATOMIC_ACQUIRE);
 
-	while (t && (t->mode != mode || t->plain != plain))
+	while (t && (t->mode != mode || t->level != level))
 		t = t->next;
 	return t;
 }
 
 static struct bt_trans *translate(struct bt_cpu *c, struct bt_block *b,
-				  bool plain)
+				  u8 level)
 {
 	struct bt_trans *t;
 	bool full = false;
 
 	bt_lock(&c->bvm->code_lock);
-	t = find_trans(b, c->mode, plain);
+	t = find_trans(b, c->mode, level);
 	if (!t && b->valid) {
-		t = bt_translate(c, b, plain, &full);
+		t = bt_translate(c, b, level, &full);
 		if (t) {
 			t->next = b->trans;
 			__atomic_store_n(&b->trans, t, __ATOMIC_RELEASE);
@@ -108,17 +108,16 @@ static struct bt_trans *translate(struct bt_cpu *c, struct bt_block *b,
  * The block's translation; NULL: not yet. Whoever calls it stands at a block
  * boundary: a full code buffer drops everything, b too, which bvm->epoch tells.
  */
-static struct bt_trans *trans_of(struct bt_cpu *c, struct bt_block *b,
-				 bool plain)
+static struct bt_trans *trans_of(struct bt_cpu *c, struct bt_block *b, u8 level)
 {
-	struct bt_trans *t = find_trans(b, c->mode, plain);
+	struct bt_trans *t = find_trans(b, c->mode, level);
 
 	if (!t && b->heat < BT_JIT_HEAT && !c->check) {
 		b->heat++;
 		return NULL;
 	}
 	if (!t && b->heat != BT_JIT_NEVER)
-		t = translate(c, b, plain);
+		t = translate(c, b, level);
 	if (unlikely(t && !(c->land_ready >> c->mode & 1)))
 		prepare_landings(c, c->mode);
 	return t;
@@ -134,7 +133,7 @@ static struct bt_trans *trans_at_ip(struct bt_cpu *c)
 
 	c->rip = c->gpr[17];
 	b = bt_block_at(c);
-	t = trans_of(c, b, false);
+	t = trans_of(c, b, LEVEL_WIDE);
 	c->seen_epoch = c->bvm->epoch;
 	if (epoch != c->bvm->epoch)
 		return NULL;
@@ -214,7 +213,7 @@ bool bt_jit_run(struct bt_cpu *c, struct bt_block *b)
 
 	if (!c->bvm->jit || !translatable(c))
 		return false;
-	t = trans_of(c, b, false);
+	t = trans_of(c, b, LEVEL_WIDE);
 	if (epoch != c->bvm->epoch)
 		return true; /* b has gone: start over */
 	/* Called for meanwhile: not without having run something. */
@@ -360,6 +359,15 @@ static void patch(struct bt_jit *jit, u32 disp, const u8 *target)
 			 __ATOMIC_RELEASE);
 }
 
+/* Is what `to` would look at its head for part of what `from` has found? */
+static bool covers(const struct bt_trans *from, const struct bt_trans *to)
+{
+	s64 lo = (s64)from->sp + to->win_lo;
+
+	return from->win_size && from->sp_known && lo >= from->win_lo &&
+	       lo + to->win_size <= from->win_lo + from->win_size;
+}
+
 /* Way n of a block is taken for the first time. */
 u64 bt_jit_link(struct bt_cpu *c, const u8 *data)
 {
@@ -368,6 +376,7 @@ u64 bt_jit_link(struct bt_cpu *c, const u8 *data)
 	bool backwards = way->target <= s.t->page_off;
 	u32 epoch = c->bvm->epoch;
 	struct bt_trans *t;
+	u16 at;
 
 	c->gpr[17] = c->ip_page + way->target;
 	if (must_leave(c))
@@ -378,9 +387,13 @@ u64 bt_jit_link(struct bt_cpu *c, const u8 *data)
 	bt_lock(&c->bvm->code_lock);
 	/* What runs into a second page is only good while both are mapped. */
 	if (s.t->block->valid && t->block->valid &&
-	    t->block->pa2 == BT_NO_PAGE && t->mode == s.t->mode)
-		patch(c->bvm->jit, way->disp,
-		      entry(c, t, backwards ? t->poll : t->body));
+	    t->block->pa2 == BT_NO_PAGE && t->mode == s.t->mode) {
+		if (covers(s.t, t))
+			at = backwards ? t->poll_in : t->at[0].host;
+		else
+			at = backwards ? t->poll : t->body;
+		patch(c->bvm->jit, way->disp, entry(c, t, at));
+	}
 	bt_unlock(&c->bvm->code_lock);
 	return (u64)entry(c, t, t->body);
 }
@@ -462,6 +475,34 @@ u64 bt_jit_miss(struct bt_cpu *c, const u8 *data)
 
 /* ---- the stack window -------------------------------------------------- */
 
+/* Another translation of t's block, for good if there is a jump to be patched.
+ * 0: in the run loop. */
+static u64 run_level(struct bt_cpu *c, const struct bt_trans *t, u8 level,
+		     u32 jump)
+{
+	u32 epoch = c->bvm->epoch;
+	struct bt_trans *other = trans_of(c, t->block, level);
+
+	c->seen_epoch = c->bvm->epoch;
+	if (epoch != c->bvm->epoch)
+		return 0;
+	if (!other) {
+		bt_run_records(c, t->block);
+		return c->end ? go_on(c) : 0;
+	}
+	bt_lock(&c->bvm->code_lock);
+	if (jump && t->block->valid)
+		patch(c->bvm->jit, jump, entry(c, other, other->body));
+	bt_unlock(&c->bvm->code_lock);
+	return (u64)entry(c, other, other->body);
+}
+
+/* The displacement of the jump before the thunk's call. */
+static u32 jump_before(const struct bt_cpu *c, const u8 *data)
+{
+	return (u32)(data - c->bvm->jit->code.exec) - 5 - 4;
+}
+
 u64 bt_jit_window(struct bt_cpu *c, const u8 *data)
 {
 	struct bt_trans *t = site_of(data).t;
@@ -476,17 +517,11 @@ u64 bt_jit_window(struct bt_cpu *c, const u8 *data)
 		w->addend = e->addend;
 		return (u64)entry(c, t, t->body);
 	}
-	/* Across pages, or where code is: check each access. */
-	if (!inside || (va ^ e->read) < 4096) {
-		u32 epoch = c->bvm->epoch;
-		struct bt_trans *plain = trans_of(c, t->block, true);
-
-		c->seen_epoch = c->bvm->epoch;
-		if (epoch != c->bvm->epoch)
-			return 0;
-		if (plain)
-			return (u64)entry(c, plain, plain->body);
-	}
+	if (!inside)
+		return run_level(c, t, t->level + 1, jump_before(c, data));
+	/* Where code is: check each access. */
+	if ((va ^ e->read) < 4096)
+		return run_level(c, t, LEVEL_PLAIN, 0);
 	bt_run_records(c, t->block);
 	return c->end ? go_on(c) : 0;
 }
@@ -527,7 +562,11 @@ void bt_jit_kill(struct bt_vm *bvm, struct bt_block *b)
 		overwrite(jit, t->code + t->ind, jit->miss);
 		overwrite(jit, t->code + t->poll,
 			  jit->code.exec + t->code + t->lost);
+		overwrite(jit, t->code + t->poll_in,
+			  jit->code.exec + t->code + t->lost);
 		overwrite(jit, t->code + t->body,
+			  jit->code.exec + t->code + t->lost);
+		overwrite(jit, t->code + t->at[0].host,
 			  jit->code.exec + t->code + t->lost);
 	}
 }

@@ -24,6 +24,13 @@
  * go by a landing table, and the landing block checks that it is the one that
  * was meant (`ind`).
  *
+ * The stack is looked up once a block: all that it accesses by RSP must lie in
+ * the page of bt_cpu.window, which moves if need be. A chained block does not
+ * look again if what it would look for is part of what the one before it has
+ * found. That holds from one to the other: whatever could take the page away
+ * ends a block (a flush), or makes the vCPU leave it in the middle
+ * (bt_tlb_protect_page()), and it comes back by the head.
+ *
  * What emitted code cannot or does not want to do calls a thunk
  * (jit_thunk.c), which puts all registers into bt_cpu, changes to the thread's
  * stack and calls one of the functions below. So every instruction has a way
@@ -56,6 +63,14 @@ enum {
 #define BT_JIT_CODE MIB(64)
 #define BT_JIT_MAX (1u << 20) /* translations */
 
+/*
+ * What a translation takes for granted. WIDE and NARROW have looked at the head
+ * whether the stack accesses of the block lie in the window's page; WIDE also
+ * those of blocks that probably follow, which then need not look. Where that
+ * does not hold the next level runs instead. PLAIN checks each access.
+ */
+enum bt_level { LEVEL_WIDE, LEVEL_NARROW, LEVEL_PLAIN };
+
 /* A direct way out of a block, to the same page. */
 struct bt_way {
 	u32 disp;   /* of the jump: offset into the code buffer */
@@ -80,12 +95,16 @@ struct bt_trans {
 	struct bt_trans *next; /* of the same block */
 	u32 code;	       /* of its head, offset into the code buffer */
 	u32 size;
-	u16 ind, poll, body, lost; /* entries, from the head */
-	u16 page_off;		   /* of the block */
-	u8 mode;		   /* enum bt_mmu */
-	bool plain;		   /* without a stack window */
-	u8 fpu;			   /* bits of fpu_ready that it needs */
+	/* Entries, from the head. at[0] is one, too: behind the look at the
+	 * window, as poll_in is to poll. */
+	u16 ind, poll, poll_in, body, lost;
+	u16 page_off;	      /* of the block */
+	u8 mode;	      /* enum bt_mmu */
+	u8 level;	      /* enum bt_level */
+	u8 fpu;		      /* bits of fpu_ready that it needs */
 	s32 win_lo, win_size; /* stack window from RSP at entry; size 0: no */
+	bool sp_known;	      /* `sp` is where RSP is at the end, likewise */
+	s32 sp;
 	struct bt_way way[2];
 	struct bt_place at[];
 };
@@ -137,10 +156,10 @@ void bt_jit_forget(struct bt_cpu *c, unsigned mode);
 void bt_jit_emit_thunks(struct bt_jit *jit);
 
 /*
- * jit_translate.c: translate b for the present mode, without a stack window if
- * `plain`. Under code_lock. NULL: it cannot be, or there is no room (*full).
+ * jit_translate.c: translate b for the present mode. Under code_lock. NULL: it
+ * cannot be, or there is no room (*full).
  */
-struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain,
+struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, u8 level,
 			      bool *full);
 
 /*

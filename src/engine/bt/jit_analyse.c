@@ -77,6 +77,10 @@ static void analyse_flags(struct jit *j)
 
 #define WINDOW_MAX 2048
 
+/* What WIDE adds, around RSP at the beginning and at the end: pushes and calls
+ * below, the frame above. */
+enum { WIDE_BELOW = 32, WIDE_ABOVE = 192 };
+
 struct stack {
 	bool known; /* `at` is where RSP is, from the block's entry */
 	s64 at;
@@ -160,6 +164,14 @@ static bool note_pop(struct stack *s, const struct bt_insn *i)
 	return window;
 }
 
+static bool note_call(struct stack *s, const struct bt_insn *i)
+{
+	bool window = i->width == W64 && cover(s, s->at - 8, 8);
+
+	s->at -= 8;
+	return window;
+}
+
 static bool note_lea(struct stack *s, const struct bt_insn *i)
 {
 	if (i->a != BT_REG(X86_RSP))
@@ -182,7 +194,7 @@ static bool note_stack(struct stack *s, const struct bt_insn *i)
 	case JIT_PUSH:
 		return note_push(s, i);
 	case JIT_CALL:
-		return i->width == W64 && cover(s, s->at - 8, 8);
+		return note_call(s, i);
 	case JIT_RET:
 		return i->width == W64 && cover(s, s->at, 8);
 	case JIT_POP:
@@ -199,12 +211,23 @@ static bool note_stack(struct stack *s, const struct bt_insn *i)
 	}
 }
 
+static void widen(struct stack *s)
+{
+	cover(s, s->at - WIDE_BELOW, WIDE_BELOW + WIDE_ABOVE);
+	s->known = true;
+	cover(s, -WIDE_BELOW, WIDE_BELOW + WIDE_ABOVE);
+}
+
 static void analyse_stack(struct jit *j)
 {
 	struct stack s = {.known = true};
 
 	for (unsigned n = 0; n < j->b->count; n++)
 		j->note[n].window = note_stack(&s, &j->b->insn[n]);
+	j->t->sp_known = s.known && s.at == (s32)s.at;
+	j->t->sp = (s32)s.at;
+	if (j->level == LEVEL_WIDE && s.lo != s.hi)
+		widen(&s);
 	j->t->win_lo = (s32)s.lo;
 	j->t->win_size = (s32)(s.hi - s.lo);
 }
@@ -215,6 +238,7 @@ void jit_analyse(struct jit *j)
 	for (unsigned n = 0; n < j->b->count; n++)
 		j->note[n].window = false;
 	j->t->win_lo = j->t->win_size = 0;
-	if (!j->plain)
+	j->t->sp_known = false;
+	if (j->level != LEVEL_PLAIN)
 		analyse_stack(j);
 }

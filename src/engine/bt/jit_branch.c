@@ -130,24 +130,12 @@ static bool fits(s64 target)
 	return target == (s32)target;
 }
 
-/* A jump of 32 bits that may be patched while others execute it: its
- * displacement must not lie in two cache lines. */
-static void align_patch(struct jit *j, unsigned opcode_bytes)
-{
-	u64 at = (u64)j->e.at + opcode_bytes;
-
-	while ((at & 63) > 60) {
-		em_byte(&j->e, 0x90);
-		at++;
-	}
-}
-
 /* The way to a block of the same page; cc 16: always. */
 static void chain(struct jit *j, unsigned cc, u16 target)
 {
 	struct bt_way *way = &j->t->way[j->ways];
 
-	align_patch(j, cc < 16 ? 2 : 1);
+	jit_align_patch(j, cc < 16 ? 2 : 1);
 	jit_to_cold(j, cc, j->jit->link_f, j->ways++);
 	way->disp = (u32)(j->e.at - 4 - j->jit->code.write);
 	way->target = target;
@@ -198,7 +186,9 @@ static void chain_to_self(struct jit *j, unsigned cc)
 	u8 *over = em_jcc(&j->e, cc ^ 1);
 
 	poll(j);
-	em_to(&j->e, em_jmp(&j->e), j->head + j->t->body);
+	em_to(&j->e, em_jmp(&j->e),
+	      j->head + (j->t->sp_known && !j->t->sp ? j->t->at[0].host
+						     : j->t->body));
 	em_to(&j->e, over, j->e.at);
 }
 
@@ -353,10 +343,19 @@ void jit_entries(struct jit *j)
 	j->t->body = (u16)(j->e.at - j->head);
 }
 
-/* `poll`: reached backwards from this page. */
-void jit_poll_entry(struct jit *j)
+static u16 poll_entry(struct jit *j, u16 target)
 {
-	j->t->poll = (u16)(j->e.at - j->head);
+	u16 at = (u16)(j->e.at - j->head);
+
 	poll(j);
-	em_to(&j->e, em_jmp(&j->e), j->head + j->t->body);
+	em_to(&j->e, em_jmp(&j->e), j->head + target);
+	return at;
+}
+
+/* Reached backwards from this page. */
+void jit_poll_entries(struct jit *j)
+{
+	j->t->poll = j->t->poll_in = poll_entry(j, j->t->body);
+	if (j->t->win_size)
+		j->t->poll_in = poll_entry(j, j->t->at[0].host);
 }

@@ -152,6 +152,14 @@ static void shift_index(struct jit *j)
 	em_byte(&j->e, 7);
 }
 
+/* H_C = how far from the first one the TLB's entry for H_A is. */
+static void put_index(struct jit *j)
+{
+	shift_index(j);
+	em_insn(&j->e, OP_GROUP1_32, 4, em_reg(H_C));
+	em_bytes(&j->e, INDEX_MASK, 4);
+}
+
 void jit_check(struct jit *j, unsigned size, bool write)
 {
 	struct emit *e = &j->e;
@@ -161,9 +169,7 @@ void jit_check(struct jit *j, unsigned size, bool write)
 
 	if (live)
 		jit_save_flags(j);
-	shift_index(j);
-	em_insn(e, OP_GROUP1_32, 4, em_reg(H_C));
-	em_bytes(e, INDEX_MASK, 4);
+	put_index(j);
 	em_insn(e, OP_XOR, H_A, em_sum(H_CPU, H_C, entry_field(j, tag)));
 	em_insn(e, EM_W | OP_GROUP1_32, 7, em_reg(H_A));
 	em_bytes(e, 4096 - size, 4);
@@ -193,6 +199,63 @@ struct em_rm jit_window_place(struct jit *j, s32 off)
 	return em_sum(H_SP, H_B, off);
 }
 
+/* The window moves to where the block's accesses are, if the TLB knows that
+ * page as writable. */
+static void move_window(struct jit *j)
+{
+	struct emit *e = &j->e;
+	struct em_rm tag =
+		em_sum(H_CPU, H_C,
+		       entry_field(j, offsetof(struct bt_tlb_entry, write)));
+	struct em_rm addend =
+		em_sum(H_CPU, H_C,
+		       entry_field(j, offsetof(struct bt_tlb_entry, addend)));
+	u8 *miss;
+
+	em_insn(e, OP_LEA, H_A, em_at(H_SP, j->t->win_lo));
+	put_index(j);
+	em_insn(e, OP_XOR, H_A, tag);
+	em_insn(e, EM_W | OP_GROUP1_32, 7, em_reg(H_A));
+	em_bytes(e, (u32)(4096 - j->t->win_size), 4);
+	miss = em_jcc(e, CC_A);
+	em_insn(e, OP_LOAD, H_A, tag);
+	em_insn(e, OP_STORE, H_A,
+		window_field(j, offsetof(struct bt_window, tag)));
+	em_insn(e, OP_LOAD, H_A, addend);
+	em_insn(e, OP_STORE, H_A,
+		window_field(j, offsetof(struct bt_window, addend)));
+	if (j->note[0].live)
+		jit_restore_flags(j);
+	em_to(e, em_jmp(e), j->head + j->t->at[0].host);
+	em_to(e, miss, e->at);
+}
+
+/*
+ * The block's accesses are not in the window's page. If they cross pages, or
+ * for WIDE in any case, the next level is to run: the jump to it is patched in
+ * by bt_jit_window().
+ */
+static void window_miss(struct jit *j)
+{
+	struct emit *e = &j->e;
+	u8 *inside = NULL;
+
+	move_window(j);
+	if (j->level == LEVEL_NARROW) {
+		em_insn(e, OP_LEA, H_C, em_at(H_SP, j->t->win_lo));
+		em_insn(e, OP_GROUP1_32, 4, em_reg(H_C));
+		em_bytes(e, 0xfff, 4);
+		em_insn(e, OP_GROUP1_32, 7, em_reg(H_C));
+		em_bytes(e, (u32)(4096 - j->t->win_size), 4);
+		inside = em_jcc(e, CC_BE);
+	}
+	if (j->note[0].live)
+		jit_restore_flags(j);
+	jit_patchable(j);
+	if (inside)
+		em_to(e, inside, e->at);
+}
+
 /* At the block's beginning: all that it accesses through RSP lies in the page
  * of the window. */
 void jit_window_check(struct jit *j)
@@ -209,7 +272,7 @@ void jit_window_check(struct jit *j)
 		window_field(j, offsetof(struct bt_window, tag)));
 	em_insn(e, EM_W | OP_GROUP1_32, 7, em_reg(H_C));
 	em_bytes(e, (u32)(4096 - j->t->win_size), 4);
-	jit_to_cold(j, CC_A, j->jit->window, 0);
+	jit_to_cold_with(j, CC_A, j->jit->window, window_miss);
 	if (live)
 		jit_restore_flags(j);
 }

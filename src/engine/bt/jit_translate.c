@@ -34,8 +34,32 @@ void jit_to_cold(struct jit *j, unsigned cc, const u8 *thunk, unsigned n)
 		j->e.full = true;
 		return;
 	}
-	*cold = (struct jit_cold){from, thunk, (u8)n};
+	*cold = (struct jit_cold){from, thunk, (u8)n, NULL};
 	j->colds++;
+}
+
+void jit_to_cold_with(struct jit *j, unsigned cc, const u8 *thunk,
+		      void (*before)(struct jit *j))
+{
+	jit_to_cold(j, cc, thunk, j->n);
+	if (!j->e.full)
+		j->cold[j->colds - 1].before = before;
+}
+
+void jit_align_patch(struct jit *j, unsigned opcode_bytes)
+{
+	u64 at = (u64)j->e.at + opcode_bytes;
+
+	while ((at & 63) > 60) {
+		em_byte(&j->e, 0x90);
+		at++;
+	}
+}
+
+void jit_patchable(struct jit *j)
+{
+	jit_align_patch(j, 1);
+	em_jmp(&j->e);
 }
 
 static void call_thunk(struct jit *j, const u8 *thunk, unsigned n)
@@ -51,9 +75,12 @@ void jit_by_function(struct jit *j)
 
 static void emit_cold(struct jit *j)
 {
-	jit_poll_entry(j);
+	jit_poll_entries(j);
 	for (unsigned k = 0; k < j->colds; k++) {
 		em_to(&j->e, j->cold[k].from, j->e.at);
+		j->n = j->cold[k].n;
+		if (j->cold[k].before)
+			j->cold[k].before(j);
 		call_thunk(j, j->cold[k].thunk, j->cold[k].n);
 	}
 	j->t->lost = (u16)(j->e.at - j->head);
@@ -182,7 +209,7 @@ static void commit(struct jit *j)
 	jit->list[jit->count++] = j->t;
 }
 
-struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain,
+struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, u8 level,
 			      bool *full)
 {
 	struct bt_vm *bvm = c->bvm;
@@ -201,14 +228,14 @@ struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, bool plain,
 		.block = b,
 		.page_off = (u16)(b->pa & 0xfff),
 		.mode = c->mode,
-		.plain = plain,
+		.level = level,
 	};
 	j->e = (struct emit){j->head, j->head + room, false};
 	j->c = c;
 	j->jit = bvm->jit;
 	j->b = b;
 	j->to_exec = bvm->jit->code.exec - bvm->jit->code.write;
-	j->plain = plain;
+	j->level = level;
 	j->held = HELD_NOTHING;
 	j->colds = j->ways = 0;
 	j->bytes = block_bytes(j, edge);

@@ -17,11 +17,14 @@ struct jit_note {
 	bool window; /* its stack access is covered by the window */
 };
 
+struct jit;
+
 /* Code behind the block for what is rare: a call of a thunk with data. */
 struct jit_cold {
 	u8 *from; /* displacement of the jump to it */
 	const u8 *thunk;
-	u8 n; /* instruction or way */
+	u8 n;			       /* instruction or way */
+	void (*before)(struct jit *j); /* what comes before the call, or NULL */
 };
 
 struct jit {
@@ -34,8 +37,8 @@ struct jit {
 	u8 *head;
 	s64 to_exec; /* from the writable to the executable view */
 	unsigned n;  /* the instruction being emitted */
-	bool plain;
-	u8 held; /* enum bt_held: what H_B is at this point of the code */
+	u8 level;    /* enum bt_level */
+	u8 held;     /* enum bt_held: what H_B is at this point of the code */
 	unsigned colds, ways;
 	struct jit_cold cold[JIT_COLD];
 	struct jit_note note[JIT_MAX_INSNS];
@@ -130,10 +133,19 @@ void jit_call(struct jit *j);
 void jit_ret(struct jit *j);
 void jit_goto(struct jit *j, s64 target); /* page offset, may be outside */
 void jit_entries(struct jit *j);
-void jit_poll_entry(struct jit *j);
+void jit_poll_entries(struct jit *j);
 
 /* A jump of condition cc to cold code that calls `thunk`. */
 void jit_to_cold(struct jit *j, unsigned cc, const u8 *thunk, unsigned n);
+/* The same, to code that `before` emits first. */
+void jit_to_cold_with(struct jit *j, unsigned cc, const u8 *thunk,
+		      void (*before)(struct jit *j));
+/* A jump that leads to the next instruction until it is patched, while others
+ * may execute it. */
+void jit_patchable(struct jit *j);
+/* Nothing, as long as is needed for a displacement behind an opcode of so many
+ * bytes to be written at once. */
+void jit_align_patch(struct jit *j, unsigned opcode_bytes);
 /* The present instruction by its C function. */
 void jit_by_function(struct jit *j);
 /* Word behind a call of a thunk: how far the head is, and n. */

@@ -9,6 +9,7 @@
 #include "apic.h"
 #include "expect.h"
 #include "fault.h"
+#include "paging.h"
 #include "x86.h"
 
 enum { TIMES = 16, BIT_BMI2 = 1 << 8 };
@@ -153,6 +154,91 @@ static void test_stack_around(void)
 			  4 * (n << 33 | 5));
 }
 
+/* ---- a stack of two pages ---------------------------------------------- */
+
+/*
+ * Blocks that follow each other with accesses through RSP, in a loop: pushes,
+ * a frame, a call of a neighbour, pops. What it returns depends on all of them.
+ */
+__attribute__((naked, noinline)) static u64 frames(u64 sp, u64 val)
+{
+	__asm__("push %rbx\n\t"
+		"push %rbp\n\t"
+		"mov %rsp, %rbp\n\t"
+		"mov %rdi, %rsp\n\t"
+		"push %rsi\n\t"
+		"sub $40, %rsp\n\t"
+		"xor %eax, %eax\n\t"
+		"mov %rax, 8(%rsp)\n\t"
+		"mov $3, %ebx\n"
+		"1: test $1, %ebx\n\t"
+		"jz 2f\n\t"
+		"add 40(%rsp), %rax\n\t"
+		"mov %rax, 16(%rsp)\n\t"
+		"call 4f\n\t"
+		"jmp 3f\n"
+		"2: push %rax\n\t"
+		"addq $5, 16(%rsp)\n\t"
+		"pop %rax\n"
+		"3: mov %rax, 32(%rsp)\n\t"
+		"dec %ebx\n\t"
+		"jnz 1b\n\t"
+		"add 8(%rsp), %rax\n\t"
+		"add $40, %rsp\n\t"
+		"pop %rdx\n\t"
+		"add %rdx, %rax\n\t"
+		"mov %rbp, %rsp\n\t"
+		"pop %rbp\n\t"
+		"pop %rbx\n\t"
+		"ret\n"
+		"4: push %rax\n\t"
+		"mov 24(%rsp), %rax\n\t"
+		"add %rax, (%rsp)\n\t"
+		"pop %rax\n\t"
+		"lea 1(%rax), %rax\n\t"
+		"ret");
+}
+
+/* `frames` in C. */
+static u64 frames_in_c(u64 val)
+{
+	u64 rax = 0, at_8 = 0;
+
+	for (unsigned n = 3; n; n--) {
+		if (n & 1) {
+			rax += val;
+			rax += at_8 + 1;
+		} else {
+			at_8 += 5;
+		}
+	}
+	return rax + at_8 + val;
+}
+
+/* Neighbours that are not neighbours in memory, so that an access that runs
+ * over the edge of a page without a look goes astray. */
+static void test_stack_edge(void)
+{
+	enum { FLAGS = PTE_P | PTE_W };
+	static struct paging paging;
+	u8 *pages = pages_alloc(4);
+
+	paging_boot(&paging);
+	paging_map(&paging, TEST_BASE, 1, (ulong)pages | FLAGS);
+	paging_map(&paging, TEST_BASE + 0x1000, 1,
+		   (ulong)(pages + 0x3000) | FLAGS);
+	for (ulong at = 512; at <= 0x2000; at += 8) {
+		u64 val = 0x123456789ull * at;
+
+		expect_eq(frames(TEST_BASE + at, val), frames_in_c(val));
+	}
+	for (ulong at = 0x2000 - 3; at >= 512; at -= 37)
+		expect_eq(frames(TEST_BASE + at, at), frames_in_c(at));
+	for (unsigned n = 0x1000; n < 0x3000; n += 8)
+		if (*(volatile u64 *)(pages + n))
+			expect_eq(n, 0);
+}
+
 /* ---- loops ------------------------------------------------------------- */
 
 enum { TIMER = 0x70 };
@@ -257,6 +343,7 @@ static void test_loops(void)
 int main(void)
 {
 	test_loops();
+	test_stack_edge();
 	test_stack_around();
 	test_push();
 	test_mulx();
