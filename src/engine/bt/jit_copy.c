@@ -176,10 +176,23 @@ static void put_itself(struct jit *j, const struct copy *k)
 		em_byte(&j->e, p->bytes[p->len - k->imm + n]);
 }
 
+/* An address with the addend in it becomes H_A if H_B is wanted otherwise. */
+static void free_addend(struct jit *j, struct copy *k)
+{
+	const struct field *v = &k->field[FIELD_V];
+
+	if (!v->used || v->host != H_B)
+		return;
+	em_insn(&j->e, OP_LEA, H_A, k->rm);
+	k->rm = em_at(H_A, 0);
+	j->held = HELD_NOTHING;
+}
+
 static void find_memory(struct jit *j, struct copy *k)
 {
 	if (j->note[j->n].window) {
 		k->rm = jit_window_place(j, jit_insn(j)->disp);
+		free_addend(j, k);
 		return;
 	}
 	jit_address(j);

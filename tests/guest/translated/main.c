@@ -100,6 +100,40 @@ static void test_mulx(void)
 	}
 }
 
+/* R9 as the third operand, the second one on the stack. */
+static u64 andn_stack(u64 a, u64 b)
+{
+	u64 got;
+
+	__asm__ volatile("push %1\n\t"
+			 "mov %2, %%r9\n\t"
+			 "andn (%%rsp), %%r9, %%rax\n\t"
+			 "mov %%rax, %%rdx\n\t"
+			 "mulx (%%rsp), %%r9, %%r10\n\t"
+			 "add %%r9, %%rax\n\t"
+			 "add %%r10, %%rax\n\t"
+			 "pop %%rdx\n\t"
+			 "mov %%rax, %0"
+			 : "=&r"(got)
+			 : "r"(a), "r"(b)
+			 : "rax", "rdx", "r9", "r10", "memory", "cc");
+	return got;
+}
+
+static void test_three_operands(void)
+{
+	if (!(cpuid(7, 0).ebx & BIT_BMI2))
+		return;
+	for (u64 n = 1; n <= TIMES; n++) {
+		u64 a = n * 0x0123456789abcdefull, b = n * 0x1000100010001ull;
+		u64 c = a & ~b;
+		unsigned __int128 product = (unsigned __int128)c * a;
+
+		expect_eq(andn_stack(a, b),
+			  c + (u64)product + (u64)(product >> 64));
+	}
+}
+
 /* RIP-relative with the largest displacement: 64 bits are added. */
 static u64 far_ahead(void)
 {
@@ -342,6 +376,7 @@ static void test_loops(void)
 
 int main(void)
 {
+	test_three_operands();
 	test_loops();
 	test_stack_edge();
 	test_stack_around();
