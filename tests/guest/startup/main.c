@@ -131,9 +131,9 @@ static void test_again(void)
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		spins = 0;
 		smp_start(spin);
-		expect_eq(base & 0x900, 0x800); /* on, and not the first CPU */
 		while (!spins)
 			cpu_pause();
+		expect_eq(base & 0x900, 0x800); /* on, and not the first CPU */
 		/* [1] 9.4.3: who runs already does not heed a SIPI. */
 		apic_send(0, ICR_STARTUP | ICR_ASSERT | ICR_OTHERS |
 				     SNAPSHOT >> 12);
