@@ -41,11 +41,16 @@ static void on_rtc(struct frame *frame)
 	tick_apic(frame);
 }
 
+/* What the last cause has left on its way is taken first. */
 static void enable(u8 what)
 {
-	rtc_write(REG_B, B_24H | what);
+	rtc_write(REG_B, B_24H);
 	rtc_read(REG_C);
+	irq_enable();
+	__asm__ volatile("nop; nop");
+	irq_disable();
 	ticks = 0;
+	rtc_write(REG_B, B_24H | what);
 }
 
 static void test_periodic(void)
