@@ -288,6 +288,7 @@ static void pit_channel_put(const struct pit_channel_state *from, u64 tick,
 static int put_pit(struct kvm_machine *m, const struct pit_state *pit)
 {
 	struct kvm_pit_config config = {.flags = KVM_PIT_SPEAKER_DUMMY};
+	struct kvm_reinject_control reinject = {.pit_reinject = 0};
 	struct kvm_pit_state2 state = {0};
 	u64 tick = pit_tick(m);
 	int ret = 0;
@@ -298,6 +299,11 @@ static int put_pit(struct kvm_machine *m, const struct pit_state *pit)
 		return -ENOMEM;
 	if (!m->has_pit)
 		ret = kvm_ioctl(m->vm_fd, KVM_CREATE_PIT2, &config);
+	if (ret)
+		return ret;
+	/* As the chip does: a tick that nobody takes is lost. */
+	if (!m->has_pit && kvm_has_cap(m->kvm_fd, KVM_CAP_REINJECT_CONTROL))
+		ret = kvm_ioctl(m->vm_fd, KVM_REINJECT_CONTROL, &reinject);
 	if (ret)
 		return ret;
 	m->has_pit = true;
