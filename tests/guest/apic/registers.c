@@ -43,8 +43,8 @@ static void test_values(void)
 	expect_eq(apic_read(APIC_VERSION) & 0xf0, 0x10);
 	expect((apic_read(APIC_VERSION) >> 16 & 0xff) >= 4);
 	apic_write(APIC_TPR, 0xffffff5a);
-	expect_eq(apic_read(APIC_TPR), 0x5a);
-	expect_eq(apic_read(APIC_PPR), 0x5a);
+	expect_eq_lax("tpr-low", apic_read(APIC_TPR), 0x5a, 0x50);
+	expect_eq_lax("tpr-low", apic_read(APIC_PPR), 0x5a, 0x50);
 	apic_write(APIC_TPR, 0);
 	apic_write(APIC_LDR, 0x12345678);
 	expect_eq(apic_read(APIC_LDR), 0x12000000);
@@ -54,7 +54,8 @@ static void test_values(void)
 	expect_eq(apic_read(APIC_DFR), 0xffffffff);
 	/* Read-only bits of an LVT entry. */
 	apic_write(APIC_LVT_ERROR, 0xffffffff);
-	expect_eq(apic_read(APIC_LVT_ERROR), MASKED | 0xff);
+	expect_eq_lax("lvt-status", apic_read(APIC_LVT_ERROR), MASKED | 0xff,
+		      MASKED | 0x10ff);
 	apic_write(APIC_LVT_LINT1, 0xffffffff);
 	expect_eq(apic_read(APIC_LVT_LINT1) & ~0x5000u, 0x1a7ff);
 	apic_write(APIC_LVT_LINT1, MASKED);
@@ -143,7 +144,8 @@ static void test_service(void)
 void test_registers(void)
 {
 	test_values();
-	test_errors();
+	if (!lax("esr"))
+		test_errors();
 	test_spurious();
 	test_service();
 }

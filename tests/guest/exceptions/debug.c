@@ -53,7 +53,8 @@ static void test_single_step(void)
 	    : "memory", "cc");
 	expect_trap(DB, 0);
 	TRY(".byte 0xf1", : : : "memory"); /* int1 */
-	expect_trap(DB, 0);
+	if (!lax_fault("int1", UD, 0, try_start))
+		expect_trap(DB, 0);
 	expect_eq(fault.dr6 & DR6_BITS, 0);
 }
 
@@ -97,11 +98,11 @@ static void test_code(void)
 	dr7_write(0);
 }
 
-static void test_registers(void)
+/* [1] 18.2.4: GD faults, and is off in the handler. */
+static void test_general_detect(void)
 {
 	ulong val;
 
-	/* [1] 18.2.4: GD faults, and is off in the handler. */
 	TRY("mov %1, %%dr7; mov %%dr0, %0",
 	    : "=&a"(val)
 	    : "r"((ulong)DR7_GD)
@@ -109,6 +110,12 @@ static void test_registers(void)
 	expect_fault_ip(DB, 0, try_end - 3);
 	expect_eq(fault.dr6 & DR6_BITS, DR6_BD);
 	expect_eq(dr7_read(), 0x400);
+}
+
+static void test_registers(void)
+{
+	ulong val;
+
 	/* [1] 18.2.2: DR4 is DR6 unless DE is set, then it is undefined. */
 	cr4_write(cr4_read() | CR4_DE);
 	TRY("mov %%dr4, %0", : "=r"(val) : : "memory");
@@ -123,7 +130,11 @@ static void test_registers(void)
 void test_debug(void)
 {
 	test_single_step();
-	test_data();
-	test_code();
+	if (!lax("breakpoints")) {
+		test_data();
+		test_code();
+	}
+	if (!lax("gd"))
+		test_general_detect();
 	test_registers();
 }

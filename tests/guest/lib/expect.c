@@ -61,22 +61,54 @@ static const char *match(const char *s, const char *name)
 	return *s == '=' ? s + 1 : NULL;
 }
 
-ulong option_number(const char *name, ulong val)
+/* What follows "name=" on the command line; NULL where it is not there. */
+static const char *option(const char *name)
 {
 	const struct boot_info *info = (void *)(ulong)multiboot_info;
-	const char *s;
+	const char *s, *value = NULL;
 
 	if (!(info->flags & INFO_CMDLINE))
-		return val;
-	for (s = (const char *)(ulong)info->cmdline; *s; s++) {
-		const char *digits = match(s, name);
+		return NULL;
+	for (s = (const char *)(ulong)info->cmdline; *s && !value; s++)
+		value = match(s, name);
+	return value;
+}
 
-		if (!digits)
-			continue;
-		for (val = 0; *digits >= '0' && *digits <= '9'; digits++)
-			val = val * 10 + (ulong)(*digits - '0');
-		break;
+static bool same_word(const char *s, const char *word)
+{
+	while (*word && *s == *word) {
+		s++;
+		word++;
 	}
+	return !*word && (*s == ',' || *s == ' ' || !*s);
+}
+
+bool lax(const char *name)
+{
+	const char *s = option("lax");
+
+	while (s && *s && *s != ' ') {
+		if (same_word(s, name))
+			return true;
+		while (*s && *s != ' ' && *s++ != ',')
+			;
+	}
+	return false;
+}
+
+u64 lax_value(const char *name, u64 got, u64 want, u64 other)
+{
+	return got == other && lax(name) ? want : got;
+}
+
+ulong option_number(const char *name, ulong val)
+{
+	const char *digits = option(name);
+
+	if (!digits)
+		return val;
+	for (val = 0; *digits >= '0' && *digits <= '9'; digits++)
+		val = val * 10 + (ulong)(*digits - '0');
 	return val;
 }
 

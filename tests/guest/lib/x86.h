@@ -37,6 +37,7 @@
 #define CR4_SMAP BIT(21)
 
 #define EFLAGS_CF BIT(0)
+#define EFLAGS_PF BIT(2)
 #define EFLAGS_ZF BIT(6)
 #define EFLAGS_TF BIT(8)
 #define EFLAGS_IF BIT(9)

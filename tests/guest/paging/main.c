@@ -18,10 +18,10 @@ static void test_reserved(struct bench *bench)
 	if (width < 52) {
 		bench_map(bench, PTE_P | PTE_W | BIT(51));
 		READ(TEST_BASE);
-		expect_page_fault(PF_P | PF_RSVD, TEST_BASE);
+		expect_reserved(0, TEST_BASE);
 		bench_map(bench, PTE_P | PTE_W | BIT(width));
 		WRITE(TEST_BASE);
-		expect_page_fault(PF_P | PF_W | PF_RSVD, TEST_BASE);
+		expect_reserved(PF_W, TEST_BASE);
 	}
 	/* Bits 52 to 62 are the software's. */
 	bench_map(bench, PTE_P | BIT(52) | BIT(58) | BIT(9) | BIT(11));
@@ -30,13 +30,13 @@ static void test_reserved(struct bench *bench)
 	/* A large page begins on its boundary. */
 	paging_map(&bench->paging, HIGH, 2, PTE_P | PTE_PS | BIT(13));
 	READ(HIGH);
-	expect_page_fault(PF_P | PF_RSVD, HIGH);
+	expect_reserved(0, HIGH);
 	paging_map(&bench->paging, HIGH, 2, 0);
 	/* The top table has no pages. */
 	paging_map(&bench->paging, HIGH * 8, 4,
 		   (ulong)page_alloc() | PTE_P | PTE_PS);
 	READ(HIGH * 8);
-	expect_page_fault(PF_P | PF_RSVD, HIGH * 8);
+	expect_reserved(0, HIGH * 8);
 	paging_map(&bench->paging, HIGH * 8, 4, 0);
 }
 
@@ -73,7 +73,7 @@ static void test_1g(struct bench *bench)
 	if (!(cpuid(0x80000001, 0).edx & BIT(26))) {
 		paging_map(&bench->paging, gva, 3, PTE_P | PTE_PS);
 		READ(gva);
-		expect_page_fault(PF_P | PF_RSVD, gva);
+		expect_reserved(0, gva);
 		paging_map(&bench->paging, gva, 3, 0);
 		return;
 	}
@@ -86,7 +86,7 @@ static void test_1g(struct bench *bench)
 	*bench->page_a = WORD_A;
 	paging_map(&bench->paging, gva, 3, PTE_P | PTE_PS | BIT(13));
 	READ(gva);
-	expect_page_fault(PF_P | PF_RSVD, gva);
+	expect_reserved(0, gva);
 	paging_map(&bench->paging, gva, 3, 0);
 }
 

@@ -61,7 +61,7 @@ static void expect_stop(ulong error, ulong cr2)
 {
 	expect_fault_ip(PF, error, string_ip);
 	expect_eq(fault.cr2, cr2);
-	expect(fault.flags & EFLAGS_RF);
+	expect(fault.flags & EFLAGS_RF || lax("rf"));
 }
 
 #define expect_regs(r, count, source, dest)  \
@@ -181,7 +181,8 @@ static void test_compare(void)
 	expect_stop(0, AREA_B + EDGE);
 	expect_regs(r, 96, 7, AREA_B + EDGE);
 	/* [2] REP: the flags are those from before the instruction. */
-	expect_eq(fault.flags & ARITHMETIC, EFLAGS_CF);
+	expect_eq_lax("rep-flags", fault.flags & ARITHMETIC, EFLAGS_CF,
+		      EFLAGS_PF | EFLAGS_ZF);
 	for (unsigned i = 0; i < 8; i++)
 		AT(TEST_BASE)[i] = 0xaa;
 	r = (struct string_regs){50, TEST_BASE, at, 0, 2};
@@ -218,6 +219,7 @@ void test_restart(void)
 
 static unsigned ticks, inside, wrong;
 static ulong big_from, big_to;
+static bool no_rf;
 
 /* [3] 6.6: between two iterations, with registers that fit each other. */
 static void tick(struct frame *frame)
@@ -229,7 +231,7 @@ static void tick(struct frame *frame)
 		inside++;
 		wrong += frame->si != big_from + done ||
 			 frame->di != big_to + done;
-		wrong += !(frame->flags & EFLAGS_RF);
+		wrong += !(frame->flags & EFLAGS_RF || no_rf);
 	}
 	apic_eoi();
 }
@@ -243,6 +245,7 @@ void test_interrupted(void)
 	big_to = big_from + BIG + 64;
 	for (ulong i = 0; i < BIG; i += sizeof(ulong))
 		*(volatile ulong *)(big_from + i) = i * 0x9e3779b1ul;
+	no_rf = lax("rf");
 	pic_mask_all();
 	apic_enable();
 	handler_set(TIMER, tick);
@@ -304,5 +307,6 @@ void test_ports(void)
 	expect_regs(r, 1, 99, AREA_B + EDGE);
 	first = AT(AREA_B + EDGE)[-1];
 	second = inb(0x42);
-	expect_eq(first | second << 8, 0x1234);
+	if (!lax("pit-gate"))
+		expect_eq(first | second << 8, 0x1234);
 }

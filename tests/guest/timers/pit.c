@@ -76,7 +76,8 @@ static void test_pic(void)
 	expect_eq(ticks, 0);
 	/* Not lost at the 8259: it comes when LINT0 opens. */
 	apic_write(APIC_LVT_LINT0, EXTINT);
-	wait_ticks(1);
+	if (!lax("lint0-pending"))
+		wait_ticks(1);
 	pic_mask_all();
 	handler_set(PIC_BASE, NULL);
 }
@@ -132,7 +133,20 @@ static void test_channel2(void)
 	outb(0x43, 0x80);
 	second = inb(0x42);
 	second |= (unsigned)inb(0x42) << 8;
-	expect_eq(second, first);
+	expect(second == first || lax("pit-gate"));
+}
+
+/* Both clocks at one moment: a host may be away between the two. */
+static void sample(u64 *tsc, u32 *pm)
+{
+	u32 after;
+	unsigned tries = 0;
+
+	do {
+		*pm = inl(PM_TIMER);
+		*tsc = tsc_read();
+		after = inl(PM_TIMER);
+	} while (after - *pm > 1000 && ++tries < 1000);
 }
 
 /* [6] against [1], and the TSC against both: 3.579545 and 1.193182 MHz. */
@@ -146,11 +160,11 @@ static void test_consistency(void)
 		u32 start_pm;
 
 		do {
-			start_pm = inl(PM_TIMER);
-			start_tsc = tsc_read();
+			sample(&start_tsc, &start_pm);
 			pit_wait(60000);
-			tsc[i] = tsc_read() - start_tsc;
-			pm[i] = inl(PM_TIMER) - start_pm;
+			sample(&tsc[i], &pm[i]);
+			tsc[i] -= start_tsc;
+			pm[i] -= start_pm;
 			/* A host that was away for long: once more. */
 		} while (pm[i] > 4 * 60000);
 		expect(pm[i] >= 3u * 60000 * 99 / 100);
