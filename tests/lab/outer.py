@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CACHE = Path(os.environ.get("VIREO_CACHE", ROOT / ".cache/guest"))
 QEMU = "qemu-system-x86_64"
 KVM_MODULES = ["kvm_amd"]
-CMDLINE = "console=ttyS0 reboot=t panic=-1 quiet"
+# The emulated TSC is one for all CPUs, which the kernel cannot know; were it to
+# distrust it, KVM would turn guests' TSCs back at will.
+CMDLINE = "console=ttyS0 reboot=t panic=-1 quiet tsc=reliable"
 
 
 class Missing(Exception):
