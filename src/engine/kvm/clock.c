@@ -24,8 +24,10 @@
 
 /*
  * A KVM that interprets ring 0 takes an offset, and lets the guest see the
- * host's TSC all the same; asked, it has another one. Without the question
- * (before Linux 5.16) it is not one of those.
+ * host's TSC all the same; asked, it has none. (A host with an unstable TSC
+ * answers with an offset of its own making, and applies what it is given when
+ * the guest runs.) Without the question, before Linux 5.16, it is not one of
+ * those.
  */
 static bool ignores_offset(struct kvm_cpu *k)
 {
@@ -40,7 +42,7 @@ static bool ignores_offset(struct kvm_cpu *k)
 	if (kvm_ioctl(k->fd, KVM_SET_DEVICE_ATTR, &attr))
 		return false;
 	attr.addr = (u64)&have;
-	return !kvm_ioctl(k->fd, KVM_GET_DEVICE_ATTR, &attr) && have != offset;
+	return !kvm_ioctl(k->fd, KVM_GET_DEVICE_ATTR, &attr) && !have;
 }
 
 int kvm_check_tsc(struct kvm_cpu *k, struct err *err)
