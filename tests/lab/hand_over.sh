@@ -5,5 +5,6 @@
 # timeout: 180
 set -eu
 for cpus in 1 2; do
-	hand_over "$GUESTS/handover.elf" "$cpus" 20 simd=1
+	hand_over "$GUESTS/handover.elf" "$cpus" 20 bt simd=1
+	hand_over "$GUESTS/handover.elf" "$cpus" 10 kvm simd=1
 done
