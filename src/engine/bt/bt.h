@@ -120,14 +120,15 @@ struct bt_cpu {
 	u32 seen_epoch;	     /* bt_vm.epoch at the last block boundary */
 
 	/* Translated code (jit.h). */
-	u64 ip_page;	 /* linear address of the page that runs */
-	u32 fpu_ready;	 /* OR of FPU_READY_* */
-	u32 jit_site;	 /* offset of code: who jumped, or faulted */
-	u32 jit_landing; /* twice the landing that missed */
-	u64 jit_value;	 /* an address or operand, kept over a check */
-	u64 jit_target;	 /* where reloading registers leads */
-	u64 jit_held;	 /* R9 then (jit.h, enum bt_held) */
-	u64 host_sp;	 /* the thread's own stack */
+	u64 ip_page;	   /* linear address of the page that runs */
+	u32 fpu_ready;	   /* OR of FPU_READY_* */
+	u32 jit_site;	   /* offset of code: who jumped, or faulted */
+	u32 jit_landing;   /* twice the landing that missed */
+	u64 jit_pushed_on; /* what the last indirect CALL overwrote */
+	u64 jit_value;	   /* an address or operand, kept over a check */
+	u64 jit_target;	   /* where reloading registers leads */
+	u64 jit_held;	   /* R9 then (jit.h, enum bt_held) */
+	u64 host_sp;	   /* the thread's own stack */
 	/* bt_landing_mask(), for PEXT; or 0, see bt_call() */
 	u64 land_mask[MMU_COUNT];
 	u8 land_halves[MMU_COUNT]; /* bit per half that entries lead to */

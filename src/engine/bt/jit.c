@@ -13,6 +13,7 @@
 #include "engine/bt/exec.h"
 #include "engine/bt/fpu.h"
 #include "engine/bt/jit_translate.h"
+#include "engine/bt/mem.h"
 #include "engine/bt/sys.h"
 
 /* ---- finding ----------------------------------------------------------- */
@@ -426,8 +427,9 @@ static unsigned insn_by_code(const struct bt_trans *t, u32 code)
 
 /*
  * A jump to an address that is not canonical is #GP in the jump ([1] vol. 2,
- * RET and others). It has moved RSP by now. An instruction that is no jump has
- * only run into such an address: then the fetch there faults.
+ * RET and others). It has moved RSP by now, and an indirect CALL has pushed:
+ * that is taken back. An instruction that is no jump has only run into such an
+ * address: then the fetch there faults.
  */
 static u64 bad_target(struct bt_cpu *c)
 {
@@ -440,8 +442,11 @@ static u64 bad_target(struct bt_cpu *c)
 		c->gpr[17] = c->jit_value;
 		return 0;
 	}
-	if (row->jit_class == JIT_CALL)
+	if (row->jit_class == JIT_CALL) {
+		if (row->operands[0] != 'J')
+			bt_store64(c, c->gpr[X86_RSP], c->jit_pushed_on);
 		c->gpr[X86_RSP] += 8;
+	}
 	if (row->jit_class == JIT_RET)
 		c->gpr[X86_RSP] -=
 			8 + (row->operands[0] == 'I' ? (u16)i->imm : 0u);

@@ -247,18 +247,28 @@ void jit_jmp(struct jit *j)
 
 /* ---- calls ------------------------------------------------------------- */
 
-/* The return address onto the stack; keeps H_A only in the window. */
-static void push_return(struct jit *j)
+/*
+ * The return address onto the stack; keeps H_A only in the window. An indirect
+ * call may turn out to lead nowhere, and then has pushed nothing: what is
+ * overwritten is kept for bad_target().
+ */
+static void push_return(struct jit *j, bool keep)
 {
+	struct em_rm place;
+
 	if (j->note[j->n].window) {
-		page_address(j, jit_next_off(j), H_C);
-		em_insn(&j->e, OP_STORE, H_C, jit_window_place(j, -8));
+		place = jit_window_place(j, -8);
 	} else {
 		em_insn(&j->e, OP_LEA, H_A, em_at(H_SP, -8));
 		jit_check(j, 8, true);
-		page_address(j, jit_next_off(j), H_C);
-		em_insn(&j->e, OP_STORE, H_C, em_at(H_A, 0));
+		place = em_at(H_A, 0);
 	}
+	if (keep) {
+		em_insn(&j->e, OP_LOAD, H_C, place);
+		em_insn(&j->e, OP_STORE, H_C, JIT_FIELD(jit_pushed_on));
+	}
+	page_address(j, jit_next_off(j), H_C);
+	em_insn(&j->e, OP_STORE, H_C, place);
 	em_insn(&j->e, OP_LEA, H_SP, em_at(H_SP, -8));
 }
 
@@ -267,7 +277,7 @@ static void call_indirect(struct jit *j)
 	load_target(j);
 	if (!j->note[j->n].window)
 		em_insn(&j->e, OP_STORE, H_A, JIT_FIELD(jit_value));
-	push_return(j);
+	push_return(j, true);
 	if (!j->note[j->n].window)
 		em_insn(&j->e, OP_LOAD, H_A, JIT_FIELD(jit_value));
 	jump_indirect(j);
@@ -285,7 +295,12 @@ void jit_call(struct jit *j)
 		call_indirect(j);
 		return;
 	}
-	push_return(j);
+	/* Nearly never; where else the page is mapped is not known here. */
+	if (!x86_is_canonical((j->c->gpr[17] & ~0xfffull) + (u64)relative(j))) {
+		jit_by_function(j);
+		return;
+	}
+	push_return(j, false);
 	jit_goto(j, relative(j));
 }
 
