@@ -9,6 +9,11 @@
  * that is vm_clock's own formula: it is written once, at registration, and
  * when the vCPU's TSC is moved. A pause stops TSC and ns together.
  *
+ * Only that system_time is never 0: guests take a page that says 0 for one that
+ * nobody has written (Nanos does, and gives kvmclock up). Guest time 0 is 1 ns
+ * there. Once the base moves, at a hand-over, the page is exact, and that step
+ * is no step back: more than 1 ns of the TSC has passed since the last reader.
+ *
  * PV EOI: with an interrupt in service that nothing waits behind, bit 0 of the
  * guest's word tells it to clear the bit in place of an EOI. We look at the
  * word before anybody looks at the LAPIC: cleared means EOI.
@@ -60,7 +65,7 @@ void bt_pv_write_clock(struct bt_cpu *c)
 	}
 	clock.version = (version | 1) + 2;
 	clock.tsc_timestamp = vm->clock.tsc_base + c->msr.tsc_adjust;
-	clock.system_time = vm->clock.ns_base;
+	clock.system_time = max_u64(vm->clock.ns_base, 1);
 	clock.tsc_to_system_mul = (u32)mult;
 	clock.flags = PV_CLOCK_TSC_STABLE;
 	mem_write(&vm->mem, page, &clock, sizeof(clock));

@@ -102,7 +102,9 @@ static int put_times(struct vm *vm)
 
 	for (unsigned i = 0; !ret && i < vm->vcpu_count; i++)
 		ret = set_tsc(vm->vcpus[i]->engine);
-	clock.clock = clock_ns(&vm->clock);
+	/* The kernel's page may say just this, and 0 reads as no page at all
+	 * to some guests. */
+	clock.clock = max_u64(clock_ns(&vm->clock), 1);
 	return ret ? ret : kvm_ioctl(m->vm_fd, KVM_SET_CLOCK, &clock);
 }
 

@@ -59,5 +59,6 @@ int main(void)
 	test_pit();
 	test_lapic();
 	test_rtc();
+	test_kvmclock();
 	return 0;
 }

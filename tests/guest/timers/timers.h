@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Timers: the PIT (pit.c), the LAPIC's (lapic.c), RTC and PM timer (rtc.c).
+ * Timers: the PIT (pit.c), the LAPIC's (lapic.c), RTC and PM timer (rtc.c),
+ * kvmclock (kvmclock.c).
  * What is measured is compared with another timer of the same machine, with
  * wide bounds: the host may take the CPU away at any time, which makes an
  * interrupt late and never early.
@@ -12,6 +13,7 @@
  * [4] Intel SDM 325462-080, volume 3A, 11.5.4 (APIC timer), 17.17 (TSC)
  * [5] Motorola MC146818A data sheet: registers A to D, alarm
  * [6] ACPI Specification 6.5, 4.8.3.3 (PM timer)
+ * [7] Linux Documentation/virt/kvm/x86/msr.rst, cpuid.rst
  */
 #pragma once
 
@@ -46,3 +48,4 @@ bool about(u64 a, u64 b, u64 c, u64 d, unsigned percent);
 void test_pit(void);
 void test_lapic(void);
 void test_rtc(void);
+void test_kvmclock(void);
