@@ -11,7 +11,10 @@ enum platform {
 	PLAT_PM_CNT = 0x604,	 /* PM1a control block, 2 bytes */
 	PLAT_PM_TMR = 0x608,	 /* PM timer, 4 bytes */
 	PLAT_RESET_PORT = 0xcf9, /* value 6 resets */
-	PLAT_S5_TYPE = 5,	 /* SLP_TYP of S5 */
+	/* SLP_TYP of S5. Unikernels that read no AML (Unikraft) write what
+	 * QEMU's boards have, 0 with SLP_EN, to the port that is theirs, too.
+	 */
+	PLAT_S5_TYPE = 0,
 	PLAT_IOAPIC_ID = 0,
 };
 /* The LAPIC timer counts guest nanoseconds (before its divider). */
