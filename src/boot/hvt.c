@@ -169,11 +169,11 @@ static int check_fit(const struct hvt_start *start, struct err *err)
 		return err_set(err, -EINVAL,
 			       "this guest's memory must be 2 MiB to 4 GiB, in "
 			       "steps of 2 MiB");
-	if (image->end > start->mem_size || image->entry >= start->mem_size)
+	if (image->end > start->mem_size)
 		return err_set(err, -E2BIG,
-			       "%s ends at %#lx, its entry point is %#lx: "
-			       "beyond the guest's memory of %lu MiB",
-			       start->file->name, image->end, image->entry,
+			       "%s ends at %#lx, beyond the guest's memory of "
+			       "%lu MiB",
+			       start->file->name, image->end,
 			       start->mem_size >> 20);
 	return 0;
 }

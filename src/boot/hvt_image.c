@@ -201,6 +201,23 @@ static int parse_segments(struct hvt_image *image, const Elf64_Ehdr *h,
 	return 0;
 }
 
+/* KVM would execute what is there all the same: zeroes. */
+static int check_entry_point(const struct hvt_image *image,
+			     const struct boot_file *file, struct err *err)
+{
+	for (unsigned i = 0; i < image->segment_count; i++) {
+		const struct hvt_segment *seg = &image->segments[i];
+
+		if (seg->rights & MEM_X && image->entry >= seg->start &&
+		    image->entry < seg->end)
+			return 0;
+	}
+	return err_set(err, -EINVAL,
+		       "%s: the entry point %#lx is in no segment that can be "
+		       "executed",
+		       file->name, image->entry);
+}
+
 /* ---- notes ------------------------------------------------------------- */
 
 static bool is_ours(const struct hvt_note *note)
@@ -390,5 +407,5 @@ int hvt_parse(struct hvt_image *image, const struct boot_file *file,
 		ret = parse_manifest(image, file, &h, err);
 	if (!ret)
 		ret = parse_segments(image, &h, file, err);
-	return ret;
+	return ret ? ret : check_entry_point(image, file, err);
 }

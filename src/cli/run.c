@@ -84,7 +84,7 @@ static int run_hvt_with_signals(const struct run_options *o,
 	else
 		host_file_close(&run.file);
 	signals_close(&signals);
-	return run.refused && err->code == -EINVAL ? EXIT_USAGE : status;
+	return run.refused ? EXIT_USAGE : status;
 }
 
 /* True: the image is a Solo5 unikernel, and *status how its run ended. */

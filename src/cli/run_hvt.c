@@ -86,21 +86,14 @@ static int load(struct hvt_machine *m, struct err *err)
 	return ret;
 }
 
-/* Everything that can be refused is, before there is a VM. */
-static int build(struct hvt_machine *m, struct err *err)
+/* What can be refused without a VM. */
+static int inspect(struct hvt_machine *m, struct err *err)
 {
-	struct run_hvt *run = m->run;
+	const struct run_hvt *run = m->run;
 	const struct boot_file file = {run->file.data, run->file.len,
 				       run->path};
-	const struct board_hvt_config board = {
-		.image = &m->image,
-		.attach = run->attach->items,
-		.attach_count = run->attach->count,
-	};
-	int ret;
+	int ret = hvt_parse(&m->image, &file, err);
 
-	run->refused = true;
-	ret = hvt_parse(&m->image, &file, err);
 	if (!ret)
 		ret = join_args(m, err);
 	if (!ret &&
@@ -110,20 +103,45 @@ static int build(struct hvt_machine *m, struct err *err)
 			      "steps of 2 MiB");
 	if (!ret && run->core_dir)
 		ret = hvt_core_check(run->core_dir, err);
-	if (!ret)
-		ret = create_vm(m, err);
-	if (ret)
-		return ret;
+	return ret;
+}
+
+static int furnish(struct hvt_machine *m, struct err *err)
+{
+	const struct board_hvt_config board = {
+		.image = &m->image,
+		.attach = m->run->attach->items,
+		.attach_count = m->run->attach->count,
+	};
+	int ret;
+
 	m->vm->consoles[0].out_fd = STDOUT_FILENO;
 	ret = board_hvt(m->vm, &board, &m->calls, err);
 	if (!ret)
 		ret = load(m, err);
-	if (!ret)
-		ret = signals_attach(run->signals, m->vm, err);
+	return ret ? ret : signals_attach(m->run->signals, m->vm, err);
+}
+
+/* Of what was given, and not of the host. */
+static bool is_refusal(int ret)
+{
+	return ret == -EINVAL || ret == -ENOTSUP || ret == -E2BIG;
+}
+
+static int build(struct hvt_machine *m, struct err *err)
+{
+	int ret = inspect(m, err);
+
+	m->run->refused = is_refusal(ret);
 	if (ret)
 		return ret;
-	run->refused = false;
-	return vm_start(m->vm, &m->state, err);
+	ret = create_vm(m, err);
+	m->run->refused = ret == -EINVAL;
+	if (ret)
+		return ret;
+	ret = furnish(m, err);
+	m->run->refused = is_refusal(ret);
+	return ret ? ret : vm_start(m->vm, &m->state, err);
 }
 
 /* ---- end ---------------------------------------------------------------- */

@@ -25,7 +25,8 @@ struct run_hvt {
 	struct signals *signals;
 	/* how it ended */
 	enum vm_stop_reason reason;
-	bool refused; /* the image or the devices, before anything started */
+	/* Before anything started: image, arguments or devices are wrong. */
+	bool refused;
 };
 
 /* The exit status, as cli.h lists them; the reason in err. */
