@@ -2,6 +2,7 @@
 """What is compared: Vireo in each mode that it has, QEMU's software emulation
 with two CPU models, and no machine at all. And what runs inside.
 """
+import ctypes
 import os
 import re
 import select
@@ -20,6 +21,7 @@ RAM_MIB = 256
 PATIENCE = 240
 EXIT_PORT = 0xf4
 NATIVE = "native"
+CLONE_NEWNET = 0x40000000
 
 
 class Failed(Exception):
@@ -39,6 +41,13 @@ def popen(args, env=None, cpus=None):
     return subprocess.Popen(list(map(str, args)), stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE, env=env, bufsize=0,
                             stderr=subprocess.DEVNULL, preexec_fn=prepare)
+
+
+def new_network():
+    """This process moves to a network namespace without interfaces."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET):
+        raise Failed("no network namespace of its own: root makes one")
 
 
 class Machine:
