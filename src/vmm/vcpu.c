@@ -255,6 +255,10 @@ static void vcpu_loop(struct vcpu *vcpu)
 				"debugger",
 				vcpu->id, (unsigned long long)exit.rip);
 			break;
+		case VCPU_EXIT_GUEST:
+			vm_stop(vm, VM_STOP_GUEST, 0, "vcpu%u: %s", vcpu->id,
+				exit.message);
+			break;
 		case VCPU_EXIT_FAIL:
 			vm_stop(vm, VM_STOP_FAIL, 0, "vcpu%u: %s", vcpu->id,
 				exit.message);

@@ -43,6 +43,7 @@ enum vcpu_exit_kind {
 	VCPU_EXIT_HALT,	    /* HLT or wait-for-SIPI: block until an event */
 	VCPU_EXIT_SHUTDOWN, /* triple fault */
 	VCPU_EXIT_DEBUG,    /* guest debugging asked for it */
+	VCPU_EXIT_GUEST,    /* the guest broke its machine's rules: message */
 	VCPU_EXIT_FAIL,	    /* cannot go on: message says why */
 	VCPU_EXIT_BUG,	    /* the engine caught itself in an error */
 };

@@ -19,6 +19,13 @@ from harness import BUILD, SOAK, VIREO, Checks, run, skip
 SAMPLES = BUILD / "guest/unikernel"
 CHECK = BUILD / "tests/unikernel/check.hvt"
 FAULT = b"host/guest translation fault"
+MISDEEDS = {"result-code": b"may not write itself",
+            "result-beyond": b"may not write itself",
+            "text-beyond": b"may not read itself",
+            "call-unknown": b"Invalid guest port access",
+            "port": b"Invalid guest port access: port=0x80",
+            "port-read": b"bytes read",
+            "halt": b"HLT"}
 
 
 def engines():
@@ -52,6 +59,24 @@ def check_ends(checks, engine):
         checks.status(f"{engine} {case}", 124, got)
         checks.true(f"{engine} {case}", FAULT in got.stderr and
                     b"rip=0x" in got.stderr, got.stderr)
+    # A jump to what is no code: KVM has no right of its own to refuse it by.
+    for case in ("data", "constant", "stack", "taken"):
+        got = check(f"jump-{case}")
+        checks.status(f"{engine} jump {case}", 124 if engine == "bt" else 9,
+                      got)
+        checks.true(f"{engine} jump {case}", engine == "kvm" or
+                    FAULT in got.stderr, got.stderr)
+    for case, words in MISDEEDS.items():
+        got = check(case)
+        checks.status(f"{engine} {case}", 124, got)
+        checks.true(f"{engine} {case}", words in got.stderr and
+                    b"rip=0x" in got.stderr, got.stderr)
+    # One exit to the host or two, as KVM pleases: there the second waits.
+    if engine == "bt":
+        got = check("call-twice")
+        checks.status("two calls at once", 124, got)
+        checks.true("two calls at once", b"another one waits" in got.stderr,
+                    got.stderr)
 
 
 def check_devices(checks, folder):

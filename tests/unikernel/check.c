@@ -4,6 +4,7 @@
  * run, named by the first argument. tests/e2e/unikernel.py knows the answers.
  */
 #include <unikernel.h>
+#include <vireo/hvt_abi.h>
 
 enum { NONE, BIG = 3000 };
 
@@ -41,6 +42,112 @@ static int check_code(int argc, char **argv)
 static int check_constant(int argc, char **argv)
 {
 	*(volatile char *)(uintptr_t) "constant" = 0;
+	return 0;
+}
+
+/* ---- what is no code, and what the host is asked to do ---------------------
+ */
+
+/* mov $9, %eax; ret */
+static uint8_t data_code[] = {0xb8, 9, 0, 0, 0, 0xc3};
+static const uint8_t constant_code[] = {0xb8, 9, 0, 0, 0, 0xc3};
+
+static int call_bytes(const volatile uint8_t *bytes)
+{
+	return ((int (*)(void))(uintptr_t)bytes)();
+}
+
+static int check_jump_data(int argc, char **argv)
+{
+	return call_bytes(data_code);
+}
+
+static int check_jump_constant(int argc, char **argv)
+{
+	return call_bytes(constant_code);
+}
+
+static int check_jump_stack(int argc, char **argv)
+{
+	uint8_t bytes[sizeof(data_code)];
+
+	memcpy(bytes, data_code, sizeof(bytes));
+	return call_bytes(bytes);
+}
+
+static int check_jump_taken(int argc, char **argv)
+{
+	uint8_t *bytes = memory_take(sizeof(data_code), 16);
+
+	memcpy(bytes, data_code, sizeof(data_code));
+	return call_bytes(bytes);
+}
+
+static void out(uint16_t port, uint32_t val)
+{
+	__asm__ volatile("outl %0, %1" : : "a"(val), "d"(port) : "memory");
+}
+
+/* The host must not write where the guest may not. */
+static int check_result_code(int argc, char **argv)
+{
+	out(HVT_PORT + HVT_CALL_WALLTIME, (uint32_t)(uintptr_t)&check_null);
+	return 0;
+}
+
+static int check_result_beyond(int argc, char **argv)
+{
+	out(HVT_PORT + HVT_CALL_WALLTIME, 0xfffffff8);
+	return 0;
+}
+
+static int check_text_beyond(int argc, char **argv)
+{
+	struct hvt_puts puts = {UINT64_MAX - 3, 8};
+
+	out(HVT_PORT + HVT_CALL_PUTS, (uint32_t)(uintptr_t)&puts);
+	return 0;
+}
+
+static int check_call_unknown(int argc, char **argv)
+{
+	out(HVT_PORT + HVT_CALL_COUNT, 0);
+	return 0;
+}
+
+static int check_port(int argc, char **argv)
+{
+	__asm__ volatile("outb %b0, $0x80" : : "a"(0));
+	return 0;
+}
+
+static int check_port_read(int argc, char **argv)
+{
+	int val;
+
+	__asm__ volatile("inl %%dx, %0" : "=a"(val) : "d"(HVT_PORT));
+	return val;
+}
+
+/* Two calls in one instruction, of which the first waits. */
+static int check_call_twice(int argc, char **argv)
+{
+	static struct hvt_poll poll = {.timeout_ns = 3600000000000};
+	uint32_t blocks[2];
+	const uint32_t *from = blocks;
+	size_t count = 2;
+
+	blocks[0] = blocks[1] = (uint32_t)(uintptr_t)&poll;
+	__asm__ volatile("rep outsl"
+			 : "+S"(from), "+c"(count)
+			 : "d"(HVT_PORT + HVT_CALL_POLL)
+			 : "memory");
+	return 0;
+}
+
+static int check_halt(int argc, char **argv)
+{
+	__asm__ volatile("cli; hlt");
 	return 0;
 }
 
@@ -162,13 +269,32 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } cases[] = {
-	{"args", check_args},	      {"status", check_status},
-	{"null", check_null},	      {"code", check_code},
-	{"constant", check_constant}, {"divide", check_divide},
-	{"opcode", check_opcode},     {"overflow", check_overflow},
-	{"smash", check_smash},	      {"abort", check_abort},
-	{"panic", check_panic},	      {"memory", check_memory},
-	{"time", check_time},	      {"text", check_text},
+	{"jump-data", check_jump_data},
+	{"jump-constant", check_jump_constant},
+	{"jump-stack", check_jump_stack},
+	{"jump-taken", check_jump_taken},
+	{"result-code", check_result_code},
+	{"result-beyond", check_result_beyond},
+	{"text-beyond", check_text_beyond},
+	{"call-unknown", check_call_unknown},
+	{"call-twice", check_call_twice},
+	{"port", check_port},
+	{"port-read", check_port_read},
+	{"halt", check_halt},
+	{"args", check_args},
+	{"status", check_status},
+	{"null", check_null},
+	{"code", check_code},
+	{"constant", check_constant},
+	{"divide", check_divide},
+	{"opcode", check_opcode},
+	{"overflow", check_overflow},
+	{"smash", check_smash},
+	{"abort", check_abort},
+	{"panic", check_panic},
+	{"memory", check_memory},
+	{"time", check_time},
+	{"text", check_text},
 };
 
 int main(int argc, char **argv)

@@ -49,7 +49,7 @@ void bt_refuse_fetch(struct bt_cpu *c, gva_t va, gpa_t pa)
 {
 	struct vcpu_exit *e = c->exit;
 
-	bt_stop(c, VCPU_EXIT_FAIL);
+	bt_stop(c, VCPU_EXIT_GUEST);
 	bt_leave(c);
 	snprintf(e->message, sizeof(e->message),
 		 "host/guest translation fault at rip %#llx: address %#llx "
