@@ -200,6 +200,12 @@ static void pit_write_port61(struct device *dev, u64 off, unsigned width,
 
 /* ---- Device ---- */
 
+/*
+ * The chip has no reset: what it does before a control word is undefined [1].
+ * Guests that keep time by another clock use channel 0 to sleep, and some of
+ * them rely on firmware for its mode and write counts alone (Solo5's virtio
+ * target does). So it takes counts of two bytes; until one comes it is still.
+ */
 static void pit_reset(struct device *dev)
 {
 	struct pit *pit = pit_of(dev);
@@ -208,6 +214,7 @@ static void pit_reset(struct device *dev)
 	pit->regs = (struct pit_state){0};
 	for (i = 0; i < PIT_CHANNELS; i++)
 		pit->regs.channel[i].gate = i != PIT_SPEAKER;
+	pit->regs.channel[PIT_SYSTEM].control = 3 << PIT_RW_SHIFT;
 	pit_settle(pit, pit_now(pit));
 }
 

@@ -88,6 +88,26 @@ static void test_one_shot(void **state)
 	assert_int_equal(b->vm->timers.count, 0);
 }
 
+/* A guest that trusts in firmware for the mode. */
+static void test_no_control_word(void **state)
+{
+	struct board *b = *state;
+
+	fixture_time(b->vm, 5 * NS_PER_SEC);
+	assert_int_equal(b->rises, 0);
+	assert_int_equal(b->vm->timers.count, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		u64 now = clock_ns(&b->vm->clock) * 105 / 88000;
+
+		fixture_outb(b->vm, CH0, 0xe8);
+		fixture_outb(b->vm, CH0, 0x03);
+		fixture_time(b->vm, tick_ns(now + 1 + 1000) - 1);
+		assert_int_equal(b->rises, i);
+		fixture_time(b->vm, tick_ns(now + 1 + 1000));
+		assert_int_equal(b->rises, i + 1);
+	}
+}
+
 /* Mode 0: the low byte of a new count stops the old one, OUT falls. */
 static void test_half_count(void **state)
 {
@@ -284,12 +304,19 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(test_one_shot),	CASE(test_half_count),
-		CASE(test_no_drift),	CASE(test_square_rate),
-		CASE(test_late),	CASE(test_latch),
-		CASE(test_read_back),	CASE(test_byte_access),
-		CASE(test_speaker),	CASE(test_refresh),
-		CASE(test_mode_change), CASE(test_save),
+		CASE(test_one_shot),
+		CASE(test_half_count),
+		CASE(test_no_control_word),
+		CASE(test_no_drift),
+		CASE(test_square_rate),
+		CASE(test_late),
+		CASE(test_latch),
+		CASE(test_read_back),
+		CASE(test_byte_access),
+		CASE(test_speaker),
+		CASE(test_refresh),
+		CASE(test_mode_change),
+		CASE(test_save),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
