@@ -30,7 +30,10 @@ struct hvt_image {
 	struct hvt_manifest_entry entries[HVT_ENTRIES_MAX];
 };
 
-/* An ELF file with one of Solo5's notes, whatever it is worth. */
+/*
+ * An ELF file with one of Solo5's notes, whatever they are worth; not one for
+ * its target "virtio", which is a PC's.
+ */
 bool hvt_is(const struct boot_file *file);
 
 /* -EINVAL, -ENOTSUP (of another ABI or version), the reason in err. */

@@ -235,19 +235,35 @@ static bool read_note(const struct boot_file *file, const Elf64_Phdr *ph,
 	       is_ours(note);
 }
 
+/* For a PC: it has a multiboot header as well. */
+static bool is_for_pc(const struct boot_file *file, const Elf64_Phdr *ph,
+		      const struct hvt_note *note)
+{
+	struct hvt_abi_note abi;
+
+	return note->type == HVT_NOTE_ABI &&
+	       read_at(file, ph->p_offset, &abi, sizeof(abi)) &&
+	       abi.target == HVT_TARGET_VIRTIO;
+}
+
 bool hvt_is(const struct boot_file *file)
 {
 	struct hvt_note note;
+	bool found = false;
 	Elf64_Ehdr h;
 	Elf64_Phdr ph;
 
 	if (!read_at(file, 0, &h, sizeof(h)) || !is_elf64(&h))
 		return false;
-	for (unsigned i = 0; i < h.e_phnum; i++)
-		if (program_header(file, &h, i, &ph) &&
-		    read_note(file, &ph, &note))
-			return true;
-	return false;
+	for (unsigned i = 0; i < h.e_phnum; i++) {
+		if (!program_header(file, &h, i, &ph) ||
+		    !read_note(file, &ph, &note))
+			continue;
+		if (is_for_pc(file, &ph, &note))
+			return false;
+		found = true;
+	}
+	return found;
 }
 
 struct found_note {

@@ -105,6 +105,24 @@ static void test_good(void **unused)
 	mem_fini(&mem);
 }
 
+/* Solo5's target "virtio" is for a PC, whatever else its notes are. */
+static void test_kinds(void **unused)
+{
+	struct hvt_test_image image;
+	const struct boot_file file = file_of(&image, sizeof(image));
+
+	for (u32 target = 0; target < 8; target++) {
+		hvt_test_image(&image);
+		image.abi.target = target;
+		assert_int_equal(hvt_is(&file), target != HVT_TARGET_VIRTIO);
+	}
+	hvt_test_image(&image);
+	image.abi.note.owner[0] = 'x';
+	assert_true(hvt_is(&file));
+	image.manifest.note.owner[0] = 'x';
+	assert_false(hvt_is(&file));
+}
+
 /* ---- bad ones ---------------------------------------------------------- */
 
 struct bad {
@@ -284,9 +302,9 @@ static void test_cmdline(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),	cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_short),	cmocka_unit_test(test_random),
-		cmocka_unit_test(test_cmdline),
+		cmocka_unit_test(test_good),   cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_bad),    cmocka_unit_test(test_short),
+		cmocka_unit_test(test_random), cmocka_unit_test(test_cmdline),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
