@@ -22,5 +22,8 @@ enum platform {
 #define PLAT_IOAPIC_BASE 0xfec00000u
 #define PLAT_LAPIC_BASE 0xfee00000u
 #define PLAT_ECAM_BASE 0xe0000000u /* 256 buses, 1 MiB each */
+/* Those that the tables announce: Linux asks each of the 32 slots of each of
+ * them, by two port accesses. Without bridges there is one. */
+#define PLAT_PCI_BUSES 1u
 #define PLAT_PCI_MMIO_BASE 0xc0000000u
 #define PLAT_PCI_MMIO_SIZE 0x20000000u

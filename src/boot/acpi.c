@@ -441,7 +441,7 @@ static void add_mcfg(struct tables *t)
 		return;
 	set_header(&mcfg->header, "MCFG", 1);
 	mcfg->base = PLAT_ECAM_BASE;
-	mcfg->bus_last = 255;
+	mcfg->bus_last = PLAT_PCI_BUSES - 1;
 	finish_listed(t, &mcfg->header);
 }
 

@@ -55,7 +55,7 @@ static void add_pci(struct aml *aml, const struct acpi_config *config)
 	aml_name_integer(aml, "_SEG", 0);
 	aml_name_integer(aml, "_BBN", 0);
 	res = aml_begin_resources(aml);
-	aml_resource_bus_window(aml, 0, 256);
+	aml_resource_bus_window(aml, 0, PLAT_PCI_BUSES);
 	aml_resource_io(aml, PCI_CONFIG, PCI_CONFIG_PORTS);
 	aml_resource_io_window(aml, 0, PCI_CONFIG);
 	aml_resource_io_window(aml, (u16)above, 0x10000 - above);
