@@ -15,11 +15,11 @@
  * owner HVT_NOTE_OWNER, each the first note of a PT_NOTE of its own: struct
  * hvt_abi_note and struct hvt_manifest_note (vireo/hvt_image.h).
  *
- * Entry. One CPU in 64-bit mode, interrupts off and no source of any. RDI
- * points to struct hvt_boot_info, which lies with the manifest and the
- * command line in read-only memory at HVT_BOOT_INFO; RSP is 8 below the end
- * of memory. Memory below HVT_BOOT_INFO is not mapped, what the image does not
- * fill is zero.
+ * Entry. One CPU in 64-bit mode, interrupts off and no source of any. x87 and
+ * SSE are ready for use, their exceptions masked. RDI points to struct
+ * hvt_boot_info, which lies with the manifest and the command line in read-only
+ * memory at HVT_BOOT_INFO; RSP is 8 below the end of memory. Memory below
+ * HVT_BOOT_INFO is not mapped, what the image does not fill is zero.
  *
  * Calls. OUT of 32 bits to port HVT_PORT + number; the value is the address of
  * the call's block, below 4 GiB. The host has written its results into the

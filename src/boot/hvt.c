@@ -5,6 +5,8 @@
  * References: [1] include/vireo/hvt_abi.h.
  *             [2] Intel SDM vol. 3A: 3.4.5 (descriptors), 4.5 (4-level
  *                 paging), 12.11.2.1 (IA32_MTRR_DEF_TYPE).
+ *             [3] Intel SDM vol. 1: 8.1.5 (x87 FPU control word), table 9-1
+ *                 (FNINIT beside reset), 13.4.1 (abridged tags).
  *
  *     0x1000   GDT: null, code, data
  *     0x2000   PML4    0x3000 PDPT    0x4000 to 0x7fff four directories
@@ -29,6 +31,8 @@ enum hvt_layout {
 };
 
 #define MTRR_ENABLED_WB (BIT(11) | 6)
+
+enum { FCW_INIT = 0x37f, XSAVE_FTW = 4 };
 
 /* ---- paging and descriptors -------------------------------------------- */
 
@@ -96,9 +100,20 @@ static int put_gdt(struct guest_mem *mem, const struct x86_state *state,
 	return boot_put(mem, HVT_GDT, gdt, sizeof(gdt), err);
 }
 
+/* As FNINIT leaves it, [3], and not as reset does: exceptions are masked, and
+ * the stack is empty, not full of zeroes. */
+static void init_x87(struct x86_state *state)
+{
+	const u16 fcw = FCW_INIT;
+
+	memcpy(state->xsave, &fcw, sizeof(fcw));
+	state->xsave[XSAVE_FTW] = 0;
+}
+
 static void fill_state(struct x86_state *state, const struct hvt_start *start)
 {
 	x86_state_reset(state);
+	init_x87(state);
 	memset(state->gpr, 0, sizeof(state->gpr));
 	state->mp_state = X86_MP_RUNNABLE;
 	for (unsigned i = 0; i < X86_SEGS; i++)

@@ -94,6 +94,9 @@ static void test_good(void **unused)
 	assert_int_equal(state.cr4, 0x620);
 	assert_int_equal(state.msr.efer, 0x500);
 	assert_int_equal(state.rflags, 2);
+	/* The x87 as after FNINIT: exceptions masked, the stack empty. */
+	assert_int_equal(state.xsave[0] | state.xsave[1] << 8, 0x37f);
+	assert_int_equal(state.xsave[4], 0);
 	/* Page tables: nothing, read-only, writable, large. */
 	assert_int_equal(entry_at(&mem, 0x8000 + 0xf * 8), 0);
 	assert_int_equal(entry_at(&mem, 0x8000 + 0x10 * 8), 0x10000 | PTE_P);
