@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "backend/block.h"
@@ -289,6 +290,107 @@ static void test_translation_fault(void **unused)
 	drop(&m);
 }
 
+/* ---- any block --------------------------------------------------------- */
+
+static const u64 edges[] = {
+	0,	     1,		  2,	      3,	  13,	   14,
+	60,	     63,	  64,	      511,	  512,	   513,
+	4095,	     4096,	  4097,	      8192,	  BLOCK,   BLOCK + 8,
+	BUFFER,	     BUFFER + 1,  CODE - 8,   CODE - 1,	  CODE,	   CODE + 8,
+	CODE + 4095, CODE + 4096, RAM - 4096, RAM - 8,	  RAM - 1, RAM,
+	RAM + 1,     MIB(16),	  UINT16_MAX, UINT32_MAX, GIB(4),  BIT(63),
+	-4096ull,    -512ull,	  -8ull,      ~0ull,
+};
+
+static u64 draw(u64 *seed)
+{
+	*seed = *seed * 6364136223846793005ull + 1442695040888963407ull;
+	return *seed >> 33;
+}
+
+/* Mostly what is good or nearly so, for calls to get anywhere. */
+static u64 any_value(u64 *seed)
+{
+	static const u64 good[] = {0,	1,    2,      60,
+				   512, 1024, BUFFER, BUFFER + 512};
+	const u64 kind = draw(seed) % 16;
+
+	if (!kind)
+		return draw(seed) << draw(seed) % 40;
+	return kind < 4 ? edges[draw(seed) % ARRAY_SIZE(edges)]
+			: good[draw(seed) % ARRAY_SIZE(good)];
+}
+
+static void any_call(struct machine *m, u64 *seed)
+{
+	static const u32 places[] = {
+		BLOCK,	BLOCK,	  BLOCK,     BLOCK, BLOCK,   BLOCK,
+		BLOCK,	BLOCK,	  BLOCK,     BLOCK, BLOCK,   BLOCK,
+		BUFFER, CODE - 8, CODE - 16, CODE,  RAM - 8, UINT32_MAX,
+	};
+	const u32 at = places[draw(seed) % ARRAY_SIZE(places)];
+	/* The last two are rare: they are the end. */
+	const u64 kind = draw(seed) % 64;
+	const u16 number = (u16)(kind < 2 ? HVT_CALL_HALT + kind : kind % 8);
+	u64 block[5];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(block); i++)
+		block[i] = any_value(seed);
+	if (at < CODE - sizeof(block) || at >= CODE + 4096)
+		mem_write(&m->vm->mem, at, block, sizeof(block));
+	if (draw(seed) % 4 == 0)
+		assert_int_equal(send(m->wire[1], block, 40, 0), 40);
+	out32(m, (u16)(HVT_PORT + number), at);
+}
+
+/* Of what the guest may not write nothing changes, nor the disk's size. */
+static void check_kept(const struct machine *m)
+{
+	static const u8 code[4096];
+	const u8 *now = mem_ptr(&m->vm->mem, CODE, sizeof(code));
+	struct stat st;
+
+	assert_memory_equal(now, code, sizeof(code));
+	assert_int_equal(stat(m->path, &st), 0);
+	assert_int_equal(st.st_size, 4096);
+}
+
+static void drain(int fd)
+{
+	char bytes[4096];
+
+	while (recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) >= 0)
+		;
+}
+
+static void test_any_calls(void **unused)
+{
+	unsigned served = 0, machines = 0;
+	u64 seed = 7;
+
+	while (machines < 2000) {
+		struct machine m;
+
+		make(&m);
+		machines++;
+		while (m.vm->stop_reason == VM_STOP_NONE &&
+		       !m.vm->vcpus[0]->wait) {
+			any_call(&m, &seed);
+			served += m.vm->stop_reason == VM_STOP_NONE;
+			drain(m.wire[1]);
+		}
+		if (m.vm->stop_reason != VM_STOP_NONE)
+			assert_true(m.vm->stop_message[0]);
+		assert_true(m.vm->stop_reason == VM_STOP_NONE ||
+			    m.vm->stop_reason == VM_STOP_GUEST ||
+			    m.vm->stop_reason == VM_STOP_DEBUG_EXIT);
+		check_kept(&m);
+		drop(&m);
+	}
+	/* Not all were refused. */
+	assert_true(served > machines);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -300,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_bad_addresses),
 		cmocka_unit_test(test_bad_ports),
 		cmocka_unit_test(test_translation_fault),
+		cmocka_unit_test(test_any_calls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
