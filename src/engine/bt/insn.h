@@ -116,8 +116,6 @@ enum bt_jit_ops {
 #define JIT_SIZE_DOUBLE 0x80 /* twice the width: CMPXCHG8B, CMPXCHG16B */
 
 struct bt_row {
-	const char *name;
-	const char *operands;
 	u32 attrs;
 	u16 opcode;
 	u8 map;	       /* 0: one byte, 1: 0F, 2: 0F38, 3: 0F3A */
@@ -135,6 +133,10 @@ struct bt_row {
 	u8 jit_class; /* enum bt_jit_class */
 	u8 jit_ops;   /* OR of enum bt_jit_ops */
 	u8 jit_size;  /* bytes of memory, 0: by the width; not for SIMD rows */
+	/* In place: pointers would cost a relocation each, and a start 15
+	 * pages. */
+	char name[18];
+	char operands[12];
 };
 
 /* Bytes of a SIMD row's memory operand. Ey in memory is 4 or 8 by REX.W or
