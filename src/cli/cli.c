@@ -20,6 +20,7 @@ void cli_note_start(void)
 {
 	start.before_ns = clock_read(CLOCK_PROCESS_CPUTIME_ID);
 	start.at_ns = clock_read(CLOCK_MONOTONIC);
+	clock_note(&start.moment);
 }
 
 struct cli_start cli_start(void)

@@ -8,6 +8,7 @@
 
 #include "util/err.h"
 #include "util/types.h"
+#include "vmm/clock.h"
 
 /*
  * Exit statuses of vireo, also listed in vireo(1). What the guest says by
@@ -48,6 +49,7 @@ int cli_solo5(int argc, char **argv);
 struct cli_start {
 	u64 before_ns; /* CPU time of the process until then */
 	u64 at_ns;     /* CLOCK_MONOTONIC */
+	struct clock_moment moment;
 };
 
 void cli_note_start(void);

@@ -56,7 +56,7 @@ static int report_cpu(struct cpu_policy *policy, struct err *err)
 	struct err missing = {0};
 	int ret;
 
-	clock_probe(&source);
+	clock_probe(&source, NULL);
 	line("tsc", "%llu kHz, %s, %s", (unsigned long long)source.tsc_khz,
 	     source.how, source.native ? "native" : "replaced by the clock");
 	request.tsc_khz = source.tsc_khz;

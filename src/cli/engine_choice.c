@@ -7,38 +7,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
 #include "cli/kvm_verdict.h"
 #include "engine/engine.h"
 
 #define say(why, ...) snprintf(why, ENGINE_WHY, __VA_ARGS__)
 
-static int make_policy(const struct engine_ops *engine,
-		       const struct engine_wish *wish,
-		       struct clock_source *clock, struct cpu_policy *policy,
-		       struct err *err)
+/* And the rest of `config` that is asked of the engine: its clock, and what it
+ * offers, which is the caller's to free. */
+static int make_policy(const struct engine_wish *wish, struct vm_config *config,
+		       struct cpu_policy *policy, struct err *err)
 {
+	const struct engine_ops *engine = config->engine;
+	struct clock_source *clock = &config->clock;
 	struct cpu_request request = {
 		.model = wish->cpu_model,
 		.mitigations = wish->mitigations,
 		.vcpus = wish->cpus,
 	};
-	struct cpu_offer *offer = NULL;
+	const struct cli_start start = cli_start();
+	struct cpu_offer *offer;
 	int ret = 0;
 
-	if (engine->clock_source)
-		engine->clock_source(clock);
-	else
-		clock_probe(clock);
-	request.tsc_khz = clock->tsc_khz;
+	/* First, for the clock's measurement goes on meanwhile. */
 	if (engine->cpu_offer) {
-		offer = malloc(sizeof(*offer));
+		offer = calloc(1, sizeof(*offer));
 		ret = offer ? engine->cpu_offer(offer, err) : -ENOMEM;
-		request.offer = offer;
+		request.offer = config->offer = offer;
 	}
-	if (!ret)
-		ret = cpu_policy_init(policy, &request, err);
-	free(offer);
-	return ret;
+	if (engine->clock_source)
+		engine->clock_source(clock, &start.moment);
+	else
+		clock_probe(clock, &start.moment);
+	request.tsc_khz = clock->tsc_khz;
+	return ret ? ret : cpu_policy_init(policy, &request, err);
 }
 
 static int create_on(const struct engine_ops *engine,
@@ -56,8 +58,11 @@ static int create_on(const struct engine_ops *engine,
 	int ret = engine->probe(err);
 
 	if (!ret)
-		ret = make_policy(engine, wish, &config.clock, policy, err);
-	return ret ? ret : vm_create(&config, vm, err);
+		ret = make_policy(wish, &config, policy, err);
+	if (!ret)
+		ret = vm_create(&config, vm, err);
+	free((void *)config.offer);
+	return ret;
 }
 
 /* The VM exists on KVM: may it stay there? */

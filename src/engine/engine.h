@@ -24,6 +24,7 @@
 #include "util/err.h"
 #include "util/types.h"
 
+struct clock_moment;
 struct clock_source;
 struct cpu_offer;
 struct vcpu;
@@ -88,7 +89,8 @@ struct engine_ops {
 	/* Where the CPU itself runs the guest: what it lets a guest have, for
 	 * struct cpu_request, and the clock that guests then see. */
 	int (*cpu_offer)(struct cpu_offer *offer, struct err *err);
-	void (*clock_source)(struct clock_source *source);
+	void (*clock_source)(struct clock_source *source,
+			     const struct clock_moment *since);
 	/* How fast ring 0 is in this VM, before its first set_state; one page
 	 * of guest RAM is used and cleared again. */
 	int (*speed)(struct vm *vm, struct engine_speed *speed,

@@ -26,7 +26,7 @@
 
 #define CLOCK_NOMINAL_KHZ 1000000ull
 #define CLOCK_MEASURE_NS 250000ull
-#define CLOCK_PAIR_TRIES 64
+#define CLOCK_NOTE_TRIES 64
 
 /* ------------------------------------------------------------------------- */
 /* The host's TSC */
@@ -104,72 +104,66 @@ static u64 tsc_khz_hypervisor(void)
 	return eax;
 }
 
-struct clock_pair {
-	u64 tsc, ns;
-};
-
 /*
- * Both clocks at one moment: the narrowest of many tries (20 ns each), so that
- * neither an interrupt nor a cold cache falls between the readings and two
- * pairs err alike.
+ * The narrowest of many tries (20 ns each), so that neither an interrupt nor a
+ * cold cache falls between the readings and two moments err alike.
  */
-static struct clock_pair clock_read_pair(void)
+void clock_note(struct clock_moment *moment)
 {
-	struct clock_pair best = {0, 0};
 	u64 narrowest = UINT64_MAX;
 
-	for (int i = 0; i < CLOCK_PAIR_TRIES; i++) {
+	for (int i = 0; i < CLOCK_NOTE_TRIES; i++) {
 		u64 before = __rdtsc();
 		u64 ns = host_ns(CLOCK_MONOTONIC_RAW);
 		u64 after = __rdtsc();
 
 		if (after - before < narrowest) {
 			narrowest = after - before;
-			best.tsc = before + narrowest / 2;
-			best.ns = ns;
+			moment->tsc = before + narrowest / 2;
+			moment->ns = ns;
 		}
 	}
-	return best;
 }
 
-static u64 tsc_khz_measured(void)
+static u64 tsc_khz_measured(const struct clock_moment *since)
 {
-	struct clock_pair first = clock_read_pair(), last;
+	struct clock_moment first, last;
 
+	if (since)
+		first = *since;
+	else
+		clock_note(&first);
 	while (host_ns(CLOCK_MONOTONIC_RAW) - first.ns < CLOCK_MEASURE_NS)
 		_mm_pause();
-	last = clock_read_pair();
+	clock_note(&last);
 	return (u64)((unsigned __int128)(last.tsc - first.tsc) * 1000000 /
 		     (last.ns - first.ns));
 }
 
-void clock_probe_tsc(struct clock_source *source)
+void clock_probe_tsc(struct clock_source *source,
+		     const struct clock_moment *since)
 {
-	static const struct {
-		u64 (*khz)(void);
-		const char *how;
-	} ways[] = {
-		{tsc_khz_crystal, "CPUID 0x15"},
-		{tsc_khz_hypervisor, "CPUID 0x40000010"},
-		{tsc_khz_measured, "measured against CLOCK_MONOTONIC_RAW"},
-	};
-
 	source->native = true;
-	source->tsc_khz = 0;
-	for (unsigned i = 0; !source->tsc_khz; i++) {
-		source->tsc_khz = ways[i].khz();
-		source->how = ways[i].how;
-	}
+	source->how = "CPUID 0x15";
+	source->tsc_khz = tsc_khz_crystal();
+	if (source->tsc_khz)
+		return;
+	source->how = "CPUID 0x40000010";
+	source->tsc_khz = tsc_khz_hypervisor();
+	if (source->tsc_khz)
+		return;
+	source->how = "measured against CLOCK_MONOTONIC_RAW";
+	source->tsc_khz = tsc_khz_measured(since);
 }
 
-void clock_probe(struct clock_source *source)
+void clock_probe(struct clock_source *source, const struct clock_moment *since)
 {
 	*source = (struct clock_source){
 		.tsc_khz = CLOCK_NOMINAL_KHZ,
 		.how = "nominal: the host's TSC is not invariant",
 	};
 	if (tsc_is_invariant())
-		clock_probe_tsc(source);
+		clock_probe_tsc(source, since);
 }
 
 /* ------------------------------------------------------------------------- */

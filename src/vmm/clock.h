@@ -30,15 +30,24 @@ struct clock_source {
 	const char *how; /* where tsc_khz comes from, for people */
 };
 
+/* One moment by the host's TSC and by CLOCK_MONOTONIC_RAW. */
+struct clock_moment {
+	u64 tsc, ns;
+};
+void clock_note(struct clock_moment *moment);
+
 /*
- * Ask CPUID, else measure: about 0.3 ms, good to a few parts in a million.
+ * Ask CPUID, else measure over 0.25 ms: good to a few parts in a million. Of
+ * that time, what has passed since a moment that the caller noted need not be
+ * waited for; `since` may be NULL.
  */
-void clock_probe(struct clock_source *source);
+void clock_probe(struct clock_source *source, const struct clock_moment *since);
 /*
  * The same for guests that see the host's TSC whatever it is worth, as on an
  * engine that runs them on the CPU itself.
  */
-void clock_probe_tsc(struct clock_source *source);
+void clock_probe_tsc(struct clock_source *source,
+		     const struct clock_moment *since);
 
 struct vm_clock {
 	u64 tsc_khz;	 /* of the guest's TSC; equals the host's on bt */

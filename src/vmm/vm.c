@@ -37,6 +37,7 @@ static struct vm *vm_alloc(const struct vm_config *config)
 	vm->engine = config->engine;
 	vm->bt_mode = config->bt_mode;
 	vm->cpu = config->cpu;
+	vm->offer = config->offer;
 	vm->irqchip = config->irqchip;
 	vm->mem.fd = -1;
 	vm->timers.fd = -1;
@@ -60,7 +61,7 @@ static int vm_build(struct vm *vm, const struct vm_config *config,
 	int ret;
 
 	if (!source.tsc_khz)
-		clock_probe(&source);
+		clock_probe(&source, NULL);
 	clock_init(&vm->clock, &source);
 	ret = config->irqchip == VM_IRQCHIP_NONE
 		      ? mem_init_flat(&vm->mem, config->ram_size, err)
@@ -92,6 +93,7 @@ int vm_create(const struct vm_config *config, struct vm **out, struct err *err)
 	if (!vm)
 		return err_set(err, -ENOMEM, "out of memory");
 	ret = vm_build(vm, config, err);
+	vm->offer = NULL;
 	if (ret) {
 		vm_destroy(vm);
 		return err_set(err, ret, "cannot create the VM: %s",

@@ -26,6 +26,7 @@
 #include "vmm/timer.h"
 #include "vmm/vcpu.h"
 
+struct cpu_offer;
 struct cpu_policy;
 struct device;
 struct engine_ops;
@@ -77,6 +78,8 @@ struct vm_config {
 	/* From clock_probe(), as given to cpu_policy_init; tsc_khz 0: vm_create
 	 * probes. */
 	struct clock_source clock;
+	/* What the engine's cpu_offer() said, for vm_create() only, or NULL. */
+	const struct cpu_offer *offer;
 };
 
 /* Where a console's bytes go; filled by cli before devices are added. */
@@ -104,6 +107,7 @@ struct vm {
 	struct timer_queue timers;
 	struct loop loop;
 	const struct cpu_policy *cpu;
+	const struct cpu_offer *offer; /* NULL after vm_create() */
 	struct vm_console consoles[VM_MAX_CONSOLES];
 	u64 entered_ns; /* CLOCK_MONOTONIC when vCPU 0 was first to run */
 	unsigned vcpu_count;

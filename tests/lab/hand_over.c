@@ -72,7 +72,7 @@ static int make_policy(struct cpu_policy *policy, unsigned cpus,
 	struct cpu_request request = {.vcpus = cpus, .offer = &offer};
 	int ret = engine_kvm.cpu_offer(&offer, err);
 
-	engine_kvm.clock_source(clock);
+	engine_kvm.clock_source(clock, NULL);
 	request.tsc_khz = clock->tsc_khz;
 	return ret ? ret : cpu_policy_init(policy, &request, err);
 }

@@ -559,7 +559,7 @@ static int make_policy(bool kvm, struct err *err)
 	struct cpu_request request = {.vcpus = MOVES_CPUS};
 	int ret = 0;
 
-	clock_probe_tsc(&guest_clock);
+	clock_probe_tsc(&guest_clock, NULL);
 	if (kvm) {
 		ret = engine_kvm.cpu_offer(&offer, err);
 		request.offer = &offer;

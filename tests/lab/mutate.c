@@ -236,7 +236,7 @@ static int start(struct mutation *m, const struct engine_ops *engine)
 		printf("no %s here: %s\n", engine->name, err.msg);
 		return SKIP;
 	}
-	clock_probe_tsc(&config.clock);
+	clock_probe_tsc(&config.clock, NULL);
 	if (engine->cpu_offer) {
 		ret = engine->cpu_offer(&offer, &err);
 		request.offer = &offer;

@@ -126,7 +126,7 @@ static void test_running(void **state)
 	struct clock_source source;
 
 	check_running(&nominal);
-	clock_probe(&source);
+	clock_probe(&source, NULL);
 	assert_non_null(source.how);
 	assert_in_range(source.tsc_khz, 10000, 10000000);
 	check_running(&source);

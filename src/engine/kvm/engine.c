@@ -200,7 +200,11 @@ static int vm_init(struct vm *vm, struct err *err)
 	ret = m->kvm_fd = open_kvm(err);
 	if (ret >= 0) {
 		read_caps(m);
-		ret = kvm_read_offer(m->kvm_fd, m->offer, err);
+		ret = 0;
+		if (vm->offer)
+			*m->offer = *vm->offer;
+		else
+			ret = kvm_read_offer(m->kvm_fd, m->offer, err);
 	}
 	if (!ret)
 		ret = create_vm(m, err);

@@ -44,7 +44,8 @@ void kvm_kick(struct vcpu *vcpu)
 
 	set_immediate_exit(k, 1);
 	tid = atomic_load(&k->tid);
-	if (tid)
+	/* On its own thread (a device's callback) KVM_RUN is to come yet. */
+	if (tid && tid != (int)syscall(SYS_gettid))
 		syscall(SYS_tgkill, getpid(), tid, kvm_signal());
 }
 
