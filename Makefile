@@ -82,7 +82,7 @@ bench:
 	$(Q)tools/setup build guest lab
 	$(Q)$(MAKE) --no-print-directory guest
 	$(Q)tools/fetch-guest generic
-	$(Q)$(NINJA) $(BUILD) bench/guestbench
+	$(Q)$(NINJA) $(BUILD) bench/guestbench bench/kvm-bare
 	$(Q)bench/run --build $(BUILD) $(BENCH)
 
 check:

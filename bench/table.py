@@ -46,8 +46,9 @@ class Target:
     """What shall hold. `measure` gives a number of (rows by name, judged
     machine, QEMU machines), or None where it was not measured."""
 
-    def __init__(self, text, measure, limit, at_least=False):
+    def __init__(self, text, measure, limit, at_least=False, unit="×"):
         self.text = text
+        self.unit = unit
         self.measure = measure
         self.limit = limit
         self.at_least = at_least
@@ -174,8 +175,8 @@ def judged(result, targets):
         value = target.measure(result)
         if value is not None:
             sign = "≥" if target.at_least else "≤"
-            lines.append([target.text, f"{sign} {target.limit:g}×",
-                          times(value),
+            lines.append([target.text, f"{sign} {target.limit:g}{target.unit}",
+                          f"{three(value)}{target.unit}",
                           "met" if target.met(value) else "missed"])
     if not lines:
         return []

@@ -60,6 +60,13 @@ def sort_gain(result):
     return row.value(result.judged) if row else None
 
 
+def startup(name):
+    def value(result):
+        row = result.rows.get(f"startup/{name}")
+        return row.value(result.judged) if row else None
+    return value
+
+
 def pipe_time(result):
     return result.against_native("smp/pipe ping-pong")
 
@@ -79,4 +86,13 @@ TARGETS = [
            at_least=True),
     Target("pipe ping-pong across 2 vCPUs, time against native",
            pipe_time, 1.3),
+    Target("hello.hvt on bt, start to guest",
+           startup("hello bt to guest"), 3, unit=" ms"),
+    Target("hello.hvt on bt, start to end", startup("hello bt whole"), 5,
+           unit=" ms"),
+    Target("hello.hvt on bt, memory", startup("hello bt memory"), 2,
+           unit=" MiB"),
+    Target("hello.hvt on kvm, start to end, time against bare ioctls",
+           lambda result: result.against_native("startup/hello kvm whole"),
+           1.2),
 ]
