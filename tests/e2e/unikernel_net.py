@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 
-from harness import BUILD, VIREO, environment, main, skip
+from harness import BUILD, SOAK, VIREO, environment, main, skip
 
 SAMPLES = BUILD / "guest/unikernel"
 HOST, GUEST, TAP = "10.9.0.1", "10.9.0.2", "tap0"
@@ -198,10 +198,29 @@ def killed(checks, folder):
     print(f"{number} changes, {answered} answered last")
 
 
+def left(checks, _):
+    """Starts and ends of any kind leave the tap as it was, and no other. One
+    that was still held would be refused to the next guest."""
+    before = socket.if_nameindex()
+    for number in range(300 if SOAK else 12):
+        with Server(SAMPLES / "echo.hvt", "--", GUEST) as server:
+            checks.same(f"start {number}", b"echo: 10.9.0.2 port 7\n",
+                        server.first)
+            if number % 2:
+                server.process.terminate()
+                checks.same(f"end {number}", 128 + signal.SIGTERM,
+                            server.process.wait(60))
+    got = subprocess.run([VIREO, "run", SAMPLES / "echo.hvt", "--net",
+                          "service=tap=none0", "--", GUEST], check=False,
+                         capture_output=True, timeout=60)
+    checks.status("no such tap", 125, got)
+    checks.same("network devices", before, socket.if_nameindex())
+
+
 if __name__ == "__main__":
     if not (SAMPLES / "kv.hvt").exists():
         skip("a build without unikernels")
     WHY = own_network()
     if WHY:
         skip(WHY)
-    main(echo, ping, kv, killed)
+    main(echo, ping, kv, killed, left)
