@@ -54,6 +54,7 @@ static int create_on(const struct engine_ops *engine,
 		.ram_size = wish->ram_size,
 		.cpus = wish->cpus,
 		.cpu = policy,
+		.options = wish->options,
 	};
 	int ret = engine->probe(err);
 

@@ -14,6 +14,7 @@
 struct engine_wish {
 	const char *engine; /* "auto", "kvm", "bt" */
 	enum vm_bt_mode bt_mode;
+	const struct engine_options *options; /* as in struct vm_config */
 	const char *cpu_model;
 	bool mitigations;
 	enum vm_irqchip irqchip;

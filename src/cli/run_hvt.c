@@ -12,7 +12,6 @@
 #include "cli/engine_choice.h"
 #include "cli/hvt_core.h"
 #include "cli/run_vm.h"
-#include "engine/engine.h"
 #include "util/log.h"
 
 struct hvt_machine {
@@ -56,6 +55,7 @@ static int create_vm(struct hvt_machine *m, struct err *err)
 	const struct engine_wish wish = {
 		.engine = m->run->engine,
 		.bt_mode = m->run->bt_mode,
+		.options = &m->run->engine_options,
 		.cpu_model = m->run->cpu_model,
 		.mitigations = m->run->mitigations,
 		.irqchip = VM_IRQCHIP_NONE,

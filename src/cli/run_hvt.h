@@ -8,6 +8,7 @@
 #include "cli/host_file.h"
 #include "cli/hvt_attach.h"
 #include "cli/signals.h"
+#include "engine/engine.h"
 #include "vmm/vm.h"
 
 struct run_hvt {
@@ -19,6 +20,7 @@ struct run_hvt {
 	const char *cmdline; /* where there are no words; NULL: "" */
 	const char *engine, *cpu_model;
 	enum vm_bt_mode bt_mode;
+	struct engine_options engine_options;
 	bool mitigations, stats;
 	u64 mem;	      /* bytes */
 	const char *core_dir; /* for a core file if the guest aborts, or NULL */

@@ -65,16 +65,25 @@ static int take_cpus(struct run_options *o, const char *val, struct err *err)
 }
 
 /* A number without a unit means MiB. */
-static int take_mem(struct run_options *o, const char *val, struct err *err)
+static int take_size(const char *name, const char *val, u64 *size,
+		     struct err *err)
 {
 	const size_t len = strlen(val);
 	const bool bare = len && val[len - 1] >= '0' && val[len - 1] <= '9';
+
+	if (parse_u64(val, size) || (bare && *size > MEM_MAX_RAM >> 20))
+		return err_set(err, -EINVAL, "%s: '%s' is no size", name, val);
+	if (bare)
+		*size = MIB(*size);
+	return 0;
+}
+
+static int take_mem(struct run_options *o, const char *val, struct err *err)
+{
 	u64 size;
 
-	if (parse_u64(val, &size) || (bare && size > MEM_MAX_RAM >> 20))
-		return err_set(err, -EINVAL, "--mem: '%s' is no size", val);
-	if (bare)
-		size = MIB(size);
+	if (take_size("--mem", val, &size, err))
+		return -EINVAL;
 	if (size < MEM_MIN_RAM || size > MEM_MAX_RAM)
 		return err_set(err, -EINVAL,
 			       "--mem: %s is not between %lum and %lug", val,
@@ -111,6 +120,21 @@ static int take_bt(struct run_options *o, const char *val, struct err *err)
 		}
 	return err_set(err, -EINVAL, "--bt: '%s' is not interp, jit or check",
 		       val);
+}
+
+static int take_bt_code(struct run_options *o, const char *val, struct err *err)
+{
+	u64 size;
+
+	if (take_size("--bt-code", val, &size, err))
+		return -EINVAL;
+	if (size < ENGINE_BT_CODE_MIN || size > ENGINE_BT_CODE_MAX)
+		return err_set(err, -EINVAL,
+			       "--bt-code: %s is not between %luk and %lug",
+			       val, ENGINE_BT_CODE_MIN >> 10,
+			       ENGINE_BT_CODE_MAX >> 30);
+	o->engine_options.bt_code = align_up(size, 4096);
+	return 0;
 }
 
 /* MODEL[,mitigations=on|off]; whether the model exists is the policy's to say.
@@ -207,6 +231,8 @@ static const struct row rows[] = {
 	{"--engine", "ENGINE", "auto, bt or kvm (auto)", take_engine},
 	{"--bt", "MODE", "software engine: interp, jit or check (jit)",
 	 take_bt},
+	{"--bt-code", "SIZE", "bt: room for translated code (64m)",
+	 take_bt_code},
 	{"--cpu", "MODEL", "v2, v3 or host, then ,mitigations=on if wanted",
 	 take_cpu},
 	{"--debug-exit", "PORT", "a byte v written there ends with v*2+1",

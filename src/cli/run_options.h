@@ -9,6 +9,7 @@
 
 #include "boot/boot.h"
 #include "cli/hvt_attach.h"
+#include "engine/engine.h"
 #include "util/err.h"
 #include "util/types.h"
 #include "vmm/vm.h"
@@ -26,6 +27,7 @@ struct run_options {
 	u64 mem; /* bytes */
 	const char *engine;
 	enum vm_bt_mode bt_mode;
+	struct engine_options engine_options;
 	const char *cpu_model; /* NULL: the best that is portable */
 	bool mitigations;
 	s64 debug_exit; /* port, -1: none */

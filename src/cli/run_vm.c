@@ -44,6 +44,7 @@ static int create_vm(struct run_vm *run, struct err *err)
 	const struct engine_wish wish = {
 		.engine = o->engine,
 		.bt_mode = o->bt_mode,
+		.options = &o->engine_options,
 		.cpu_model = o->cpu_model,
 		.mitigations = o->mitigations,
 		.ram_size = o->mem,

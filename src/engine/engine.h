@@ -59,6 +59,15 @@ struct engine_speed {
 	u64 guest, host;
 };
 
+/* Bounds of engine_options.bt_code. */
+#define ENGINE_BT_CODE_MIN KIB(512)
+#define ENGINE_BT_CODE_MAX GIB(1)
+
+/* How an engine does its work; what is zero is the engine's own choice. */
+struct engine_options {
+	u64 bt_code; /* bytes of memory for translated code */
+};
+
 struct engine_ops {
 	const char *name;
 	/* 0 where this host can run it; else -errno with the reason in err. */

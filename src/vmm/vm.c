@@ -36,6 +36,7 @@ static struct vm *vm_alloc(const struct vm_config *config)
 		return NULL;
 	vm->engine = config->engine;
 	vm->bt_mode = config->bt_mode;
+	vm->options = config->options;
 	vm->cpu = config->cpu;
 	vm->offer = config->offer;
 	vm->irqchip = config->irqchip;

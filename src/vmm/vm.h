@@ -29,6 +29,7 @@
 struct cpu_offer;
 struct cpu_policy;
 struct device;
+struct engine_options;
 struct engine_ops;
 struct x86_state;
 
@@ -74,7 +75,8 @@ struct vm_config {
 	enum vm_irqchip irqchip;
 	u64 ram_size; /* bytes */
 	unsigned cpus;
-	const struct cpu_policy *cpu; /* borrowed, outlives the VM */
+	const struct cpu_policy *cpu;	      /* borrowed, outlives the VM */
+	const struct engine_options *options; /* likewise; NULL: all zero */
 	/* From clock_probe(), as given to cpu_policy_init; tsc_khz 0: vm_create
 	 * probes. */
 	struct clock_source clock;
@@ -97,7 +99,8 @@ struct vm_console {
 
 struct vm {
 	const struct engine_ops *engine;
-	void *engine_vm; /* the engine's private half */
+	const struct engine_options *options; /* NULL: all zero */
+	void *engine_vm;		      /* the engine's private half */
 	enum vm_bt_mode bt_mode;
 	enum vm_irqchip irqchip;
 	struct guest_mem mem;

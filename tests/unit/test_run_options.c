@@ -55,7 +55,8 @@ static void test_all(void **unused)
 		parse(&o, &err,
 		      ARGS("--kernel", "k", "--initrd=i", "--cmdline", "a b=c",
 			   "--cpus", "4", "--mem=1g", "--engine", "bt", "--bt",
-			   "check", "--cpu", "host,mitigations=on",
+			   "check", "--bt-code=4m", "--cpu",
+			   "host,mitigations=on",
 			   "--debug-exit", "0xf4", "--trace", "irq,timer",
 			   "--stats", "--verbose", "--", "ls", "--stats")),
 		0);
@@ -66,6 +67,7 @@ static void test_all(void **unused)
 	assert_int_equal(o.mem, GIB(1));
 	assert_string_equal(o.engine, "bt");
 	assert_int_equal(o.bt_mode, VM_BT_CHECK);
+	assert_int_equal(o.engine_options.bt_code, MIB(4));
 	assert_string_equal(o.cpu_model, "host");
 	assert_true(o.mitigations);
 	assert_int_equal(o.debug_exit, 0xf4);
@@ -152,6 +154,9 @@ static void test_refusals(void **unused)
 		{{"--mem", ""}, "is no size"},
 		{{"--engine", "tcg"}, "'tcg'"},
 		{{"--bt", "fast"}, "'fast'"},
+		{{"--bt-code", "63k"}, "63k is not between 512k and 1g"},
+		{{"--bt-code", "1025"}, "1025 is not between"},
+		{{"--bt-code", "some"}, "'some' is no size"},
 		{{"--cpu", "v3,mitigations=maybe"}, "mitigations=maybe"},
 		{{"--cpu", "v3,mitigation=on"}, "mitigation=on"},
 		{{"--cpu", "avery-long-model-name"}, "avery-long"},

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The translator's memory: set up and given back outside of guest code. */
 #include "engine/bt/jit_translate.h"
+#include "engine/engine.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #define LIST_BYTES (BT_JIT_MAX * sizeof(struct bt_trans *))
+
+static u64 code_size(const struct engine_options *options)
+{
+	return options && options->bt_code ? options->bt_code : BT_JIT_CODE;
+}
 
 int bt_jit_init(struct bt_vm *bvm, struct err *err)
 {
@@ -23,7 +29,7 @@ int bt_jit_init(struct bt_vm *bvm, struct err *err)
 	jit->work = calloc(1, sizeof(*jit->work));
 	if (!jit->list || !jit->work)
 		return err_set(err, -ENOMEM, "out of memory");
-	ret = codebuf_init(&jit->code, BT_JIT_CODE, err);
+	ret = codebuf_init(&jit->code, code_size(bvm->vm->options), err);
 	if (!ret)
 		bt_jit_emit_thunks(jit);
 	return ret;
