@@ -137,6 +137,33 @@ static int take_bt_code(struct run_options *o, const char *val, struct err *err)
 	return 0;
 }
 
+/* LETTERS[,FILE]; the engine opens the file. */
+static int take_bt_dump(struct run_options *o, const char *val, struct err *err)
+{
+	const size_t len = strcspn(val, ",");
+
+	if (!len || strspn(val, "dae") < len || (val[len] && !val[len + 1]))
+		return err_set(err, -EINVAL,
+			       "--bt-dump: '%s' is not some of the letters d, "
+			       "a, e, then ,FILE if wanted",
+			       val);
+	o->engine_options.bt_dump = val;
+	return 0;
+}
+
+static int take_bt_map(struct run_options *o, const char *val, struct err *err)
+{
+	o->engine_options.bt_perf_map = true;
+	return 0;
+}
+
+static int take_bt_count(struct run_options *o, const char *val,
+			 struct err *err)
+{
+	o->engine_options.bt_count = true;
+	return 0;
+}
+
 /* MODEL[,mitigations=on|off]; whether the model exists is the policy's to say.
  */
 static int take_cpu(struct run_options *o, const char *val, struct err *err)
@@ -233,6 +260,12 @@ static const struct row rows[] = {
 	 take_bt},
 	{"--bt-code", "SIZE", "bt: room for translated code (64m)",
 	 take_bt_code},
+	{"--bt-count", NULL, "bt: count what translated code runs (--stats)",
+	 take_bt_count},
+	{"--bt-dump", "PASSES", "bt: show translations: d, a, e [,FILE]",
+	 take_bt_dump},
+	{"--bt-perf-map", NULL, "bt: write /tmp/perf-PID.map for perf",
+	 take_bt_map},
 	{"--cpu", "MODEL", "v2, v3 or host, then ,mitigations=on if wanted",
 	 take_cpu},
 	{"--debug-exit", "PORT", "a byte v written there ends with v*2+1",

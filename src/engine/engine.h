@@ -65,7 +65,10 @@ struct engine_speed {
 
 /* How an engine does its work; what is zero is the engine's own choice. */
 struct engine_options {
-	u64 bt_code; /* bytes of memory for translated code */
+	u64 bt_code;	     /* bytes of memory for translated code */
+	const char *bt_dump; /* "LETTERS[,FILE]": passes to show; NULL: none */
+	bool bt_perf_map;    /* write /tmp/perf-PID.map */
+	bool bt_count;	     /* translated code counts what it runs */
 };
 
 struct engine_ops {

@@ -55,7 +55,8 @@ static void test_all(void **unused)
 		parse(&o, &err,
 		      ARGS("--kernel", "k", "--initrd=i", "--cmdline", "a b=c",
 			   "--cpus", "4", "--mem=1g", "--engine", "bt", "--bt",
-			   "check", "--bt-code=4m", "--cpu",
+			   "check", "--bt-code=4m", "--bt-dump=de,f",
+			   "--bt-perf-map", "--bt-count", "--cpu",
 			   "host,mitigations=on",
 			   "--debug-exit", "0xf4", "--trace", "irq,timer",
 			   "--stats", "--verbose", "--", "ls", "--stats")),
@@ -68,6 +69,9 @@ static void test_all(void **unused)
 	assert_string_equal(o.engine, "bt");
 	assert_int_equal(o.bt_mode, VM_BT_CHECK);
 	assert_int_equal(o.engine_options.bt_code, MIB(4));
+	assert_string_equal(o.engine_options.bt_dump, "de,f");
+	assert_true(o.engine_options.bt_perf_map);
+	assert_true(o.engine_options.bt_count);
 	assert_string_equal(o.cpu_model, "host");
 	assert_true(o.mitigations);
 	assert_int_equal(o.debug_exit, 0xf4);
@@ -156,6 +160,9 @@ static void test_refusals(void **unused)
 		{{"--bt", "fast"}, "'fast'"},
 		{{"--bt-code", "63k"}, "63k is not between 512k and 1g"},
 		{{"--bt-code", "1025"}, "1025 is not between"},
+		{{"--bt-dump", "x"}, "'x' is not some of the letters"},
+		{{"--bt-dump", ",f"}, "',f' is not some of the letters"},
+		{{"--bt-dump", "d,"}, "'d,' is not some of the letters"},
 		{{"--bt-code", "some"}, "'some' is no size"},
 		{{"--cpu", "v3,mitigations=maybe"}, "mitigations=maybe"},
 		{{"--cpu", "v3,mitigation=on"}, "mitigation=on"},

@@ -162,7 +162,7 @@ void bt_code_written(struct bt_vm *bvm, struct bt_cpu *self, gpa_t pa,
 			c->end = NULL;
 	}
 	if (self)
-		self->stat_invalidated++;
+		self->stat.invalidated++;
 }
 
 /* Every vCPU has begun a block since the last flush. */
@@ -367,7 +367,7 @@ static enum build fill_block(struct bt_cpu *c, struct source *src,
 			break;
 	}
 	b->bytes = (u16)off;
-	c->stat_decoded += b->count;
+	c->stat.decoded += b->count;
 	return BUILD_OK;
 }
 

@@ -31,6 +31,7 @@
 #include "arch/x86_state.h"
 #include "engine/bt/cache.h"
 #include "engine/bt/insn.h"
+#include "engine/bt/stats.h"
 #include "util/types.h"
 #include "vmm/mem.h"
 #include "vmm/vcpu.h"
@@ -69,7 +70,7 @@ struct bt_cpu {
 	u64 lin_mask;	    /* ~0 in 64-bit code, else 32 bits */
 	u64 stack_mask;	    /* of RSP as address, by SS.B and mode */
 	u64 ip_mask;	    /* of RIP, by code size */
-	u64 retired;	    /* instructions */
+	u64 retired;	    /* instructions, by the interpreter */
 
 	struct bt_block *block; /* that runs */
 	u64 block_ip;		/* RIP of its first instruction */
@@ -151,12 +152,6 @@ struct bt_cpu {
 
 	struct bt_check *check; /* --bt check (check.h), else NULL */
 
-	/* Counters for --stats. */
-	u64 stat_faults[32], stat_interrupts, stat_tlb_miss, stat_decoded;
-	u64 stat_exits, stat_invalidated, stat_rep, stat_task_switch;
-	u64 stat_vm86, stat_unknown_msr;
-	u64 stat_called, stat_landings, stat_translated;
-
 	u8 xsave[X86_XSAVE_AREA] __attribute__((aligned(64)));
 	u8 bounce[1024] __attribute__((aligned(64))); /* of SIMD operands */
 
@@ -164,6 +159,7 @@ struct bt_cpu {
 	struct bt_jump jump[BT_JUMP_ENTRIES];
 	struct bt_landing_log land_log[MMU_COUNT];
 	struct bt_landing land[BT_LANDINGS];
+	struct bt_stats stat;
 };
 
 enum { BT_SHADOW_STI = 1, BT_SHADOW_MOVSS = 2 };

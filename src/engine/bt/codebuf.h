@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Executable memory that is never writable and executable in one mapping: two
- * views of one sealed memfd. Writers reserve, write through the writable view,
- * and commit; nobody else flips protections.
+ * views of one sealed memfd, or of one anonymous mapping. Writers reserve,
+ * write through the writable view, and commit; nobody else flips protections.
  */
 #pragma once
 
@@ -15,7 +15,12 @@ struct codebuf {
 	u64 size, used;
 };
 
-int codebuf_init(struct codebuf *buf, u64 size, struct err *err);
+/* What the two views are of. perf looks names of code up in its map file only
+ * where the mapping is anonymous, so there is that kind, too. */
+enum codebuf_kind { CODEBUF_FD, CODEBUF_ANON };
+
+int codebuf_init(struct codebuf *buf, u64 size, enum codebuf_kind kind,
+		 struct err *err);
 void codebuf_fini(struct codebuf *buf);
 
 /* The rest is inline: it is called while guest SIMD state is live. */

@@ -87,8 +87,10 @@ void bt_write_cr0(struct bt_cpu *c, u64 val)
 		c->msr.efer &= ~EFER_LMA;
 	if (changed & (CR0_PE | CR0_AM | CR0_PG | CR0_WP))
 		bt_update_mode(c);
-	if (changed & (CR0_PG | CR0_WP | CR0_PE))
-		bt_tlb_flush(c);
+	if (!(changed & (CR0_PG | CR0_WP | CR0_PE)))
+		return;
+	bt_tlb_flush(c);
+	c->stat.flush[FLUSH_CR0]++;
 }
 
 /* ---- CR3 and CR4 ------------------------------------------------------- */
@@ -108,6 +110,7 @@ static void write_cr3(struct bt_cpu *c, u64 val)
 	/* NOFLUSH is a permission: the TLB may keep less. */
 	c->cr3 = c->cr4 & CR4_PCIDE ? val & ~CR3_NOFLUSH : val;
 	bt_tlb_flush_nonglobal(c);
+	c->stat.flush[FLUSH_CR3]++;
 }
 
 static void write_cr4(struct bt_cpu *c, u64 val)
@@ -130,8 +133,10 @@ static void write_cr4(struct bt_cpu *c, u64 val)
 	c->fpu_ready = 0;
 	if (changed & CR4_SMAP)
 		bt_update_mode(c);
-	if (changed & flush)
-		bt_tlb_flush(c);
+	if (!(changed & flush))
+		return;
+	bt_tlb_flush(c);
+	c->stat.flush[FLUSH_CR4]++;
 }
 
 static void write_cr8(struct bt_cpu *c, u64 val)
@@ -280,8 +285,10 @@ void bt_write_efer(struct bt_cpu *c, u64 val)
 		bt_gp(c);
 	/* LMA is the processor's. */
 	c->msr.efer = (val & ~EFER_LMA) | (old & EFER_LMA);
-	if ((val ^ old) & EFER_NXE)
-		bt_tlb_flush(c);
+	if (!((val ^ old) & EFER_NXE))
+		return;
+	bt_tlb_flush(c);
+	c->stat.flush[FLUSH_MSR]++;
 }
 
 /* ---- XCR0 -------------------------------------------------------------- */

@@ -41,7 +41,7 @@ struct entry {
 
 void bt_no_task_switch(struct bt_cpu *c, u32 error)
 {
-	c->stat_task_switch++;
+	c->stat.task_switch++;
 	bt_complain(c, "task switch at rip %#llx: not emulated, #GP",
 		    (unsigned long long)c->rip);
 	bt_raise_error(c, VEC_GP, error);

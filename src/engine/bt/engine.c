@@ -13,8 +13,6 @@
 #include "engine/bt/vm.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -147,6 +145,8 @@ static int vm_init(struct vm *vm, struct err *err)
 		return err_set(err, -ENOMEM, "out of memory");
 	vm->engine_vm = bvm;
 	bvm->vm = vm;
+	bvm->made_ticks = bt_ticks();
+	clock_gettime(CLOCK_MONOTONIC, &bvm->made);
 	bvm->listener.add = region_add;
 	bvm->listener.remove = region_remove;
 	bvm->listener.written = region_written;
@@ -216,53 +216,6 @@ static void kick(struct vcpu *vcpu)
 	bt_call(c, ATTN_EVENTS);
 }
 
-static void stats(struct vm *vm, char *buf, size_t len)
-{
-	struct bt_vm *bvm = vm->engine_vm;
-	size_t used = 0;
-
-	for (unsigned k = 0; k < vm->vcpu_count && used < len; k++) {
-		const struct bt_cpu *c = vm->vcpus[k]->engine;
-		u64 faults = 0;
-
-		for (unsigned v = 0; v < ARRAY_SIZE(c->stat_faults); v++)
-			faults += c->stat_faults[v];
-		used += (size_t)snprintf(
-			buf + used, len - used,
-			"vcpu%u.instructions %" PRIu64 "\n"
-			"vcpu%u.rep_iterations %" PRIu64 "\n"
-			"vcpu%u.decoded %" PRIu64 "\n"
-			"vcpu%u.translated_blocks %" PRIu64 "\n"
-			"vcpu%u.calls_from_translated %" PRIu64 "\n"
-			"vcpu%u.landing_misses %" PRIu64 "\n"
-			"vcpu%u.tlb_misses %" PRIu64 "\n"
-			"vcpu%u.faults %" PRIu64 "\n"
-			"vcpu%u.interrupts %" PRIu64 "\n"
-			"vcpu%u.device_exits %" PRIu64 "\n"
-			"vcpu%u.code_invalidations %" PRIu64 "\n"
-			"vcpu%u.refused_task_switches %" PRIu64 "\n"
-			"vcpu%u.refused_vm86 %" PRIu64 "\n"
-			"vcpu%u.refused_msrs %" PRIu64 "\n",
-			k, c->retired, k, c->stat_rep, k, c->stat_decoded, k,
-			c->stat_translated, k, c->stat_called, k,
-			c->stat_landings, k, c->stat_tlb_miss, k, faults, k,
-			c->stat_interrupts, k, c->stat_exits, k,
-			c->stat_invalidated, k, c->stat_task_switch, k,
-			c->stat_vm86, k, c->stat_unknown_msr);
-	}
-	for (unsigned k = 0; k < vm->vcpu_count && used < len; k++) {
-		const struct bt_cpu *c = vm->vcpus[k]->engine;
-
-		if (c->check)
-			used += bt_check_stats(c, k, buf + used, len - used);
-	}
-	if (used < len)
-		snprintf(buf + used, len - used,
-			 "code_bytes %" PRIu64 "\ncode_flushes %u\n"
-			 "exclusive_sections %" PRIu64 "\n",
-			 bvm->arena_used, bvm->epoch, bvm->stat_exclusive);
-}
-
 const struct engine_ops engine_bt = {
 	.name = "bt",
 	.probe = probe,
@@ -274,6 +227,6 @@ const struct engine_ops engine_bt = {
 	.kick = kick,
 	.get_state = bt_get_state,
 	.set_state = bt_set_state,
-	.stats = stats,
+	.stats = bt_stats_print,
 	.resume = bt_pv_resume,
 };

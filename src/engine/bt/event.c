@@ -106,7 +106,7 @@ static void deliver_debug(struct bt_cpu *c, u64 causes)
 	c->dr[7] &= ~DR7_GD;
 	c->dr6_pending = 0;
 	c->mp_state = X86_MP_RUNNABLE;
-	c->stat_faults[VEC_DB]++;
+	c->stat.faults[VEC_DB]++;
 	bt_deliver_event(c, &event);
 }
 
@@ -195,7 +195,7 @@ static bool take_nmi(struct bt_cpu *c)
 	c->nmi_pending = 0;
 	c->nmi_masked = 1;
 	c->mp_state = X86_MP_RUNNABLE;
-	c->stat_interrupts++;
+	c->stat.interrupts++;
 	bt_deliver_event(c, &event);
 	return true;
 }
@@ -238,7 +238,7 @@ static bool take_interrupt(struct bt_cpu *c)
 	/* There may be more; seen when IF opens again. */
 	c->intr_hint = 1;
 	c->mp_state = X86_MP_RUNNABLE;
-	c->stat_interrupts++;
+	c->stat.interrupts++;
 	event.vector = (u8)vector;
 	bt_deliver_event(c, &event);
 	return true;

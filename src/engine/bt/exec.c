@@ -94,6 +94,7 @@ static bool trace_boundary(struct bt_cpu *c, const struct bt_block *b)
 
 void bt_run_first(struct bt_cpu *c, struct bt_block *b, unsigned count)
 {
+	c->stat.blocks[INTERP_STACK]++;
 	c->block = b;
 	c->block_ip = c->gpr[17];
 	run_records(c, b->insn, b->insn + count);
@@ -111,9 +112,26 @@ static bool run_translated(struct bt_cpu *c, struct bt_block *b)
 					  : bt_jit_run(c, b);
 }
 
+static void interpret(struct bt_cpu *c, struct bt_block *b, bool one)
+{
+	bool timed = bt_jit_counts(c);
+	u64 start = timed ? bt_ticks() : 0;
+	struct bt_insn insn;
+
+	c->block = b;
+	c->block_ip = c->gpr[17];
+	if (unlikely(near_limit(c, b))) {
+		bt_decode_one(c, &insn);
+		run_records(c, &insn, &insn + 1);
+	} else {
+		run_records(c, b->insn, b->insn + (one ? 1 : b->count));
+	}
+	if (timed)
+		c->stat.interpreting += bt_ticks() - start;
+}
+
 static void run_block(struct bt_cpu *c, bool one)
 {
-	struct bt_insn insn;
 	struct bt_block *b;
 
 	c->gpr[17] &= c->ip_mask;
@@ -130,14 +148,9 @@ static void run_block(struct bt_cpu *c, bool one)
 	} else if (!one && run_translated(c, b)) {
 		return;
 	}
-	c->block = b;
-	c->block_ip = c->gpr[17];
-	if (unlikely(near_limit(c, b))) {
-		bt_decode_one(c, &insn);
-		run_records(c, &insn, &insn + 1);
-		return;
-	}
-	run_records(c, b->insn, b->insn + (one ? 1 : b->count));
+	if (one || trace_on(TRACE_BLOCK))
+		c->stat.blocks[INTERP_ONE]++;
+	interpret(c, b, one);
 }
 
 /* Until something outside has to be done: c->exit says what. */
@@ -166,6 +179,7 @@ static void run_blocks(struct bt_cpu *c)
 void bt_run(struct vcpu *vcpu, struct vcpu_exit *exit)
 {
 	struct bt_cpu *c = vcpu->engine;
+	u64 start = bt_ticks();
 
 	exit->kind = VCPU_EXIT_KICK;
 	exit->message[0] = '\0';
@@ -179,5 +193,7 @@ void bt_run(struct vcpu *vcpu, struct vcpu_exit *exit)
 	run_blocks(c);
 	c->block = NULL;
 	bt_leave(c);
+	c->stat.left_at = 0;
 	bt_live_cpu = NULL;
+	c->stat.run += bt_ticks() - start;
 }

@@ -111,7 +111,7 @@ void bt_deliver_pending(struct bt_cpu *c)
 
 	if (unlikely(c->attention & ATTN_STOP))
 		return; /* thrown only to get out of the instruction */
-	c->stat_faults[event.vector & 31]++;
+	c->stat.faults[event.vector & 31]++;
 	/* [1] table 6-5. */
 	if (first == DOUBLE_FAULT && second != BENIGN) {
 		c->delivering = -1;

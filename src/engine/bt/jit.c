@@ -12,6 +12,7 @@
 #include "engine/bt/decode.h"
 #include "engine/bt/exec.h"
 #include "engine/bt/fpu.h"
+#include "engine/bt/jit_show.h"
 #include "engine/bt/jit_translate.h"
 #include "engine/bt/mem.h"
 #include "engine/bt/sys.h"
@@ -85,6 +86,7 @@ static struct bt_trans *translate(struct bt_cpu *c, struct bt_block *b,
 				  u8 level)
 {
 	struct bt_trans *t;
+	u64 start = bt_ticks();
 	bool full = false;
 
 	bt_lock(&c->bvm->code_lock);
@@ -94,12 +96,14 @@ static struct bt_trans *translate(struct bt_cpu *c, struct bt_block *b,
 		if (t) {
 			t->next = b->trans;
 			__atomic_store_n(&b->trans, t, __ATOMIC_RELEASE);
-			c->stat_translated++;
+			c->stat.translated++;
 		} else if (!full) {
 			b->heat = BT_JIT_NEVER;
+			c->stat.refused++;
 		}
 	}
 	bt_unlock(&c->bvm->code_lock);
+	c->stat.translating += bt_ticks() - start;
 	if (full)
 		bt_flush_code(c);
 	return t;
@@ -212,14 +216,20 @@ bool bt_jit_run(struct bt_cpu *c, struct bt_block *b)
 	u32 epoch = c->bvm->epoch;
 	struct bt_trans *t;
 
-	if (!c->bvm->jit || !translatable(c))
+	if (!c->bvm->jit || !translatable(c)) {
+		c->stat.blocks[INTERP_MODE]++;
 		return false;
+	}
 	t = trans_of(c, b, LEVEL_WIDE);
 	if (epoch != c->bvm->epoch)
 		return true; /* b has gone: start over */
 	/* Called for meanwhile: not without having run something. */
-	if (!t || unlikely(is_called(c)))
+	if (!t || unlikely(is_called(c))) {
+		c->stat.blocks[b->heat == BT_JIT_NEVER ? INTERP_CANNOT
+						       : INTERP_COLD]++;
 		return false;
+	}
+	c->stat.entered++;
 	enter = (void (*)(struct bt_cpu *, u64))(u64)c->bvm->jit->enter;
 	enter(c, begin(c, t));
 	return true;
@@ -296,6 +306,19 @@ static u64 resume(struct bt_cpu *c, const struct bt_trans *t, unsigned n)
 	return (u64)entry(c, t, t->at[n].host);
 }
 
+static void run_function(struct bt_cpu *c, const struct bt_insn *i)
+{
+	u64 start;
+
+	if (likely(!bt_jit_counts(c))) {
+		i->fn(c, i);
+		return;
+	}
+	start = bt_ticks();
+	i->fn(c, i);
+	c->stat.in_functions += bt_ticks() - start;
+}
+
 /* The n-th instruction by its function; where to go on behind it. */
 static u64 exec_at(struct bt_cpu *c, struct bt_trans *t, unsigned n)
 {
@@ -307,8 +330,7 @@ static u64 exec_at(struct bt_cpu *c, struct bt_trans *t, unsigned n)
 	c->block = b;
 	c->block_ip = ip_of(c, t, 0);
 	c->end = b->insn + b->count;
-	c->stat_called++;
-	i->fn(c, i);
+	run_function(c, i);
 	/* Cleared: `t` may be gone, too. */
 	if (!c->end)
 		return 0;
@@ -324,6 +346,17 @@ u64 bt_jit_exec(struct bt_cpu *c, const u8 *data)
 {
 	struct site s = site_of(data);
 
+	c->stat.called++;
+	c->stat.called_row[s.t->block->insn[s.n].row]++;
+	return exec_at(c, s.t, s.n);
+}
+
+u64 bt_jit_slow(struct bt_cpu *c, const u8 *data)
+{
+	struct site s = site_of(data);
+
+	c->stat.missed++;
+	c->stat.missed_row[s.t->block->insn[s.n].row]++;
 	return exec_at(c, s.t, s.n);
 }
 
@@ -332,6 +365,7 @@ u64 bt_jit_fpu(struct bt_cpu *c, const u8 *data)
 	struct site s = site_of(data);
 	const struct bt_insn *i = &s.t->block->insn[s.n];
 
+	c->stat.fpu_loads++;
 	if (make_ready(c, bt_jit_fpu_needed(&bt_rows[i->row])))
 		return resume(c, s.t, s.n);
 	return exec_at(c, s.t, s.n); /* it raises */
@@ -339,12 +373,14 @@ u64 bt_jit_fpu(struct bt_cpu *c, const u8 *data)
 
 u64 bt_jit_poll(struct bt_cpu *c, const u8 *data)
 {
+	c->stat.polls++;
 	c->gpr[17] = ip_of(c, site_of(data).t, 0);
 	return 0;
 }
 
 u64 bt_jit_lost(struct bt_cpu *c, const u8 *data)
 {
+	c->stat.lost++;
 	c->gpr[17] = ip_of(c, site_of(data).t, 0);
 	return go_on(c);
 }
@@ -394,6 +430,9 @@ u64 bt_jit_link(struct bt_cpu *c, const u8 *data)
 		else
 			at = backwards ? t->poll : t->body;
 		patch(c->bvm->jit, way->disp, entry(c, t, at));
+		c->stat.linked++;
+	} else {
+		c->stat.links_refused++;
 	}
 	bt_unlock(&c->bvm->code_lock);
 	return (u64)entry(c, t, t->body);
@@ -463,7 +502,7 @@ u64 bt_jit_miss(struct bt_cpu *c, const u8 *data)
 	if (unlikely(!x86_is_canonical(va)))
 		return bad_target(c);
 	c->gpr[17] = va;
-	c->stat_landings++;
+	c->stat.landing_misses++;
 	if (must_leave(c))
 		return 0;
 	known = known_at_ip(c);
@@ -516,6 +555,7 @@ u64 bt_jit_window(struct bt_cpu *c, const u8 *data)
 	bool inside = (va & 0xfff) <= 4096u - (u32)t->win_size;
 	struct bt_window *w = &c->window[t->mode];
 
+	c->stat.windows++;
 	c->gpr[17] = ip_of(c, t, 0);
 	if (inside && (va ^ e->write) < 4096) {
 		w->tag = va & ~0xfffull;
@@ -538,6 +578,7 @@ u64 bt_jit_fault(struct bt_cpu *c, const u8 *data)
 {
 	struct bt_trans *t = find_by_code(c->bvm->jit, c->jit_site);
 
+	c->stat.host_faults++;
 	return exec_at(c, t, insn_by_code(t, c->jit_site));
 }
 
@@ -584,6 +625,8 @@ void bt_jit_flush(struct bt_vm *bvm)
 		return;
 	jit->count = 0;
 	codebuf_reset(&jit->code, jit->thunks_end);
+	if (unlikely(jit->show))
+		jit_show_dropped(jit);
 	for (unsigned k = 0; k < bvm->vm->vcpu_count; k++) {
 		struct vcpu *vcpu = bvm->vm->vcpus[k];
 		struct bt_cpu *c = vcpu ? vcpu->engine : NULL;

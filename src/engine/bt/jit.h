@@ -119,6 +119,7 @@ static inline u8 bt_jit_fpu_needed(const struct bt_row *row)
 }
 
 struct jit;
+struct jit_show;
 
 struct bt_jit {
 	struct codebuf code;
@@ -126,6 +127,8 @@ struct bt_jit {
 	u64 thunks_end;		/* bytes of `code` that no flush drops */
 	struct bt_trans **list; /* by ascending code offset */
 	u32 count;
+	struct jit_show *show; /* NULL: nothing to be shown (jit_show.h) */
+	bool count_runs;       /* translated code counts (stats.h) */
 	bool bmi2;
 	bool fast_pext; /* on Zen 1 and 2 it is slow */
 	/* Executable addresses. The _f ones save the flags of the host. */
@@ -133,6 +136,11 @@ struct bt_jit {
 	const u8 *exec, *exec_f, *link_f, *window, *fpu, *poll_f, *lost_f;
 	const u8 *miss, *fault;
 };
+
+static inline bool bt_jit_counts(const struct bt_cpu *c)
+{
+	return c->bvm->jit && c->bvm->jit->count_runs;
+}
 
 int bt_jit_init(struct bt_vm *bvm, struct err *err);
 void bt_jit_fini(struct bt_vm *bvm);
@@ -177,6 +185,7 @@ bool bt_jit_covers(const struct bt_cpu *c, u64 rip);
 /* Called by thunks. `data` follows the call in the code. They return where to
  * go on in host code, or 0: in the run loop. */
 u64 bt_jit_exec(struct bt_cpu *c, const u8 *data);
+u64 bt_jit_slow(struct bt_cpu *c, const u8 *data);
 u64 bt_jit_link(struct bt_cpu *c, const u8 *data);
 u64 bt_jit_window(struct bt_cpu *c, const u8 *data);
 u64 bt_jit_fpu(struct bt_cpu *c, const u8 *data);

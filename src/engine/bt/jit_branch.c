@@ -346,6 +346,7 @@ static void verify(struct jit *j)
 	em_mov(e, X86_RCX, H_C);
 	em_insn(e, OP_LEA, H_C, em_at(H_A, -(s32)j->t->page_off));
 	em_insn(e, OP_STORE, H_C, JIT_FIELD(ip_page));
+	jit_count(j, offsetof(struct bt_stats, landings), 1);
 }
 
 /* `ind`: reached by a landing; then the body. */
@@ -356,6 +357,8 @@ void jit_entries(struct jit *j)
 	if (!j->jit->fast_pext)
 		poll(j);
 	j->t->body = (u16)(j->e.at - j->head);
+	jit_count(j, offsetof(struct bt_stats, run_blocks), 1);
+	jit_count(j, offsetof(struct bt_stats, run_insns), j->b->count);
 }
 
 static u16 poll_entry(struct jit *j, u16 target)

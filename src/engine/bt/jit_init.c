@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The translator's memory: set up and given back outside of guest code. */
+#include "engine/bt/jit_show.h"
 #include "engine/bt/jit_translate.h"
 #include "engine/engine.h"
 
@@ -16,6 +17,7 @@ static u64 code_size(const struct engine_options *options)
 
 int bt_jit_init(struct bt_vm *bvm, struct err *err)
 {
+	const struct engine_options *options = bvm->vm->options;
 	struct bt_jit *jit = calloc(1, sizeof(*jit));
 	int ret;
 
@@ -29,10 +31,15 @@ int bt_jit_init(struct bt_vm *bvm, struct err *err)
 	jit->work = calloc(1, sizeof(*jit->work));
 	if (!jit->list || !jit->work)
 		return err_set(err, -ENOMEM, "out of memory");
-	ret = codebuf_init(&jit->code, code_size(bvm->vm->options), err);
-	if (!ret)
-		bt_jit_emit_thunks(jit);
-	return ret;
+	ret = codebuf_init(&jit->code, code_size(options),
+			   options && options->bt_perf_map ? CODEBUF_ANON
+							   : CODEBUF_FD,
+			   err);
+	if (ret)
+		return ret;
+	bt_jit_emit_thunks(jit);
+	jit->count_runs = options && options->bt_count;
+	return jit_show_open(&jit->show, options, jit, err);
 }
 
 void bt_jit_fini(struct bt_vm *bvm)
@@ -41,6 +48,7 @@ void bt_jit_fini(struct bt_vm *bvm)
 
 	if (!jit)
 		return;
+	jit_show_close(jit->show);
 	codebuf_fini(&jit->code);
 	if (jit->list)
 		munmap(jit->list, LIST_BYTES);

@@ -140,7 +140,7 @@ void bt_jit_emit_thunks(struct bt_jit *jit)
 
 	m.tail = emit_tail(&m.e);
 	jit->enter = emit_enter(&m.e) + m.to_exec;
-	jit->exec = thunk(&m, bt_jit_exec, false);
+	jit->exec = thunk(&m, bt_jit_slow, false);
 	jit->exec_f = thunk(&m, bt_jit_exec, true);
 	jit->link_f = thunk(&m, bt_jit_link, true);
 	jit->window = thunk(&m, bt_jit_window, false);

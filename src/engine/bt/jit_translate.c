@@ -7,6 +7,8 @@
  * body, the entry that polls, and the cold code, which calls thunks.
  */
 #include "bt_ops.h"
+#include "engine/bt/fpu.h"
+#include "engine/bt/jit_show.h"
 #include "engine/bt/jit_translate.h"
 
 /* Longest host code of a guest instruction, cold part included; generous. */
@@ -60,6 +62,18 @@ void jit_patchable(struct jit *j)
 {
 	jit_align_patch(j, 1);
 	em_jmp(&j->e);
+}
+
+void jit_count(struct jit *j, size_t field, unsigned by)
+{
+	struct em_rm rm =
+		em_at(H_CPU, (s32)(offsetof(struct bt_cpu, stat) + field));
+
+	if (likely(!j->jit->count_runs))
+		return;
+	em_insn(&j->e, OP_LOAD, H_C, rm);
+	em_insn(&j->e, OP_LEA, H_C, em_at(H_C, (s32)by));
+	em_insn(&j->e, OP_STORE, H_C, rm);
 }
 
 static void call_thunk(struct jit *j, const u8 *thunk, unsigned n)
@@ -253,5 +267,9 @@ struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, u8 level,
 	if (j->e.full)
 		return NULL;
 	commit(j);
+	if (unlikely(bvm->jit->show)) {
+		bt_fpu_save(c); /* that is libc */
+		jit_show_made(j);
+	}
 	return j->t;
 }

@@ -117,6 +117,9 @@ void jit_check(struct jit *j, unsigned size, bool write);
 struct em_rm jit_window_place(struct jit *j, s32 off);
 void jit_window_check(struct jit *j);
 
+/* A counter of bt_cpu.stat, if such are wanted; uses H_C, no flags. */
+void jit_count(struct jit *j, size_t field, unsigned by);
+
 /* jit_copy.c */
 void jit_copy(struct jit *j);
 void jit_lea(struct jit *j);

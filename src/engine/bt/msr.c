@@ -306,6 +306,7 @@ static bool write_apic_base(struct bt_cpu *c, const struct msr_row *row,
 		return false;
 	/* The page may have moved, appeared or gone. */
 	bt_tlb_flush(c);
+	c->stat.flush[FLUSH_MSR]++;
 	return true;
 }
 
@@ -461,7 +462,7 @@ static const struct msr_row *find_row(const struct bt_cpu *c, u32 msr)
 
 static _Noreturn void refuse(struct bt_cpu *c, const char *what, u32 msr)
 {
-	c->stat_unknown_msr++;
+	c->stat.unknown_msr++;
 	bt_complain(c, "%s of MSR %#x at rip %#llx: #GP", what, msr,
 		    (unsigned long long)c->rip);
 	bt_gp(c);

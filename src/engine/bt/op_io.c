@@ -19,7 +19,7 @@
 static void port_read(struct bt_cpu *c, u16 port, unsigned width,
 		      unsigned count, void *buf)
 {
-	c->stat_exits++;
+	c->stat.device++;
 	bt_leave(c);
 	bus_read(&c->bvm->vm->bus, BUS_PIO, port, 1u << width, count, buf);
 	bt_enter(c);
@@ -28,7 +28,7 @@ static void port_read(struct bt_cpu *c, u16 port, unsigned width,
 static void port_write(struct bt_cpu *c, u16 port, unsigned width,
 		       unsigned count, const void *buf)
 {
-	c->stat_exits++;
+	c->stat.device++;
 	bt_leave(c);
 	bus_write(&c->bvm->vm->bus, BUS_PIO, port, 1u << width, count, buf);
 	bt_enter(c);

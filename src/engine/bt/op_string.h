@@ -94,7 +94,7 @@ static inline void repeat(struct bt_cpu *c, const struct bt_insn *i,
 		u64 done = step(c, i, left, &flags);
 
 		left -= done;
-		c->stat_rep += done;
+		c->stat.rep += done;
 		bt_set_addr(c, X86_RCX, i->asize, left);
 		if (compares && repeat_ends(i, flags))
 			break;

@@ -209,7 +209,7 @@ static void check_iret_modes(struct bt_cpu *c, u32 flags, unsigned w)
 {
 	if (bt_long_mode(c) || w == W16 || !(flags & FLAG_VM) || c->cpl)
 		return;
-	c->stat_vm86++;
+	c->stat.vm86++;
 	bt_complain(c, "IRET to virtual-8086 mode at rip %#llx: not offered",
 		    (unsigned long long)c->rip);
 	bt_gp(c);

@@ -31,7 +31,7 @@ int bt_stub_init(struct bt_vm *bvm, struct err *err)
 	if (!p)
 		return err_set(err, -ENOMEM, "out of memory");
 	bvm->stubs = p;
-	return codebuf_init(&bvm->stubs->code, 2 * HALF_BYTES, err);
+	return codebuf_init(&bvm->stubs->code, 2 * HALF_BYTES, CODEBUF_FD, err);
 }
 
 void bt_stub_fini(struct bt_vm *bvm)

@@ -93,6 +93,9 @@ void bt_enter(struct bt_cpu *c)
 	/* Who holds the section has stopped the others, not itself. */
 	if (c->bvm->exclusive_owner != c)
 		go_inside(c);
+	if (c->stat.left_at)
+		c->stat.outside += bt_ticks() - c->stat.left_at;
+	c->stat.left_at = 0;
 }
 
 void bt_leave(struct bt_cpu *c)
@@ -100,6 +103,7 @@ void bt_leave(struct bt_cpu *c)
 	bt_check_outside(c);
 	if (unlikely(c->fpu_live))
 		bt_fpu_save_slow(c);
+	c->stat.left_at = bt_ticks();
 	if (c->bvm->exclusive_owner != c)
 		go_outside(c);
 }

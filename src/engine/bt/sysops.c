@@ -177,8 +177,10 @@ void bt_op_invlpg(struct bt_cpu *c, const struct bt_insn *i)
 
 	bt_need_cpl0(c);
 	/* [1]: nothing happens at an address that is not canonical. */
-	if (x86_is_canonical(va))
-		bt_tlb_flush_page(c, va);
+	if (!x86_is_canonical(va))
+		return;
+	bt_tlb_flush_page(c, va);
+	c->stat.flush[FLUSH_INVLPG]++;
 }
 
 enum { INVPCID_ADDRESS, INVPCID_SINGLE, INVPCID_ALL, INVPCID_NONGLOBAL };
@@ -207,6 +209,7 @@ void bt_op_invpcid(struct bt_cpu *c, const struct bt_insn *i)
 	va = bt_load64(c, (desc + 8) & c->lin_mask);
 	check_invpcid(c, type, pcid, va);
 	present = c->cr4 & CR4_PCIDE ? c->cr3 & CR3_PCID : 0;
+	c->stat.flush[FLUSH_INVPCID]++;
 	if (type <= INVPCID_SINGLE && pcid != present)
 		bt_tlb_flush(c);
 	else if (type == INVPCID_ADDRESS)

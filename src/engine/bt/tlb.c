@@ -86,6 +86,7 @@ static void flush_fetches(struct bt_cpu *c, unsigned half)
 
 void bt_tlb_flush(struct bt_cpu *c)
 {
+	c->stat.flushed_all++;
 	bt_check_outside(c);
 	for (unsigned m = 0; m < MMU_COUNT; m++)
 		clear_table(&c->mmu[m]);
@@ -99,6 +100,7 @@ void bt_tlb_flush(struct bt_cpu *c)
 
 static void flush_low(struct bt_cpu *c)
 {
+	c->stat.flushed_low++;
 	for (unsigned m = 0; m < MMU_COUNT; m++)
 		clear_low(&c->mmu[m]);
 	close_windows(c);
@@ -142,6 +144,7 @@ void bt_tlb_flush_page(struct bt_cpu *c, gva_t va)
 			flush_low(c);
 		return;
 	}
+	c->stat.flushed_page++;
 	for (unsigned m = 0; m < MMU_COUNT; m++)
 		drop_entry(&c->mmu[m], index);
 	close_windows(c);
@@ -298,11 +301,14 @@ static const struct bt_ram *translate(struct bt_cpu *c, gva_t va, bool write,
 	struct bt_access access = access_of(c, write);
 	const struct bt_ram *ram;
 
-	c->stat_tlb_miss++;
+	c->stat.tlb_miss++;
 	bt_walk(c, va, &access, page);
 	ram = bt_ram_find(c->bvm, page->pa);
-	if (ram)
+	if (ram) {
 		fill(c, va, page, ram);
+		if (write && page_has_code(ram, page->pa))
+			c->stat.code_page_writes++;
+	}
 	return ram;
 }
 
@@ -349,7 +355,7 @@ static u64 device_load(struct bt_cpu *c, gpa_t pa, unsigned size)
 	else
 		bus_read(&c->vcpu->vm->bus, BUS_MMIO, pa, size, 1, &val);
 	bt_enter(c);
-	c->stat_exits++;
+	c->stat.device++;
 	return val;
 }
 
@@ -362,7 +368,7 @@ static void device_store(struct bt_cpu *c, gpa_t pa, unsigned size, u64 val)
 	else
 		bus_write(&c->vcpu->vm->bus, BUS_MMIO, pa, size, 1, &val);
 	bt_enter(c);
-	c->stat_exits++;
+	c->stat.device++;
 	/* An EOI, a TPR or an ICR write may make an interrupt deliverable. */
 	bt_attend(c, ATTN_EVENTS);
 }
@@ -480,8 +486,9 @@ static unsigned first_part(gva_t va, unsigned size)
 	return size < room ? size : room;
 }
 
-static u64 second_page(const struct bt_cpu *c, gva_t va)
+static u64 second_page(struct bt_cpu *c, gva_t va)
 {
+	c->stat.crossing++;
 	return ((va | 0xfff) + 1) & c->lin_mask;
 }
 

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <time.h>
+
 #include "engine/bt/bt.h"
 #include "vmm/vm.h"
 
@@ -37,6 +39,8 @@ struct bt_vm {
 	struct bt_cpu *exclusive_owner;
 	unsigned exclusive_depth;
 	u64 stat_exclusive; /* sections so far */
+	u64 made_ticks;	    /* when the VM was made: what a tick is */
+	struct timespec made;
 
 	/* Blocks; all below under code_lock. */
 	_Atomic u32 code_lock;
