@@ -405,6 +405,19 @@ static bool covers(const struct bt_trans *from, const struct bt_trans *to)
 	       lo + to->win_size <= from->win_lo + from->win_size;
 }
 
+/*
+ * What runs into a second page is only good while both are mapped. And it is
+ * the page of the block that processes share, not what this one has at its
+ * address by now.
+ */
+static bool may_link(const struct bt_trans *from, const struct bt_trans *to)
+{
+	const struct bt_block *a = from->block, *b = to->block;
+
+	return a->valid && b->valid && b->pa2 == BT_NO_PAGE &&
+	       a->pa >> 12 == b->pa >> 12 && to->mode == from->mode;
+}
+
 /* Way n of a block is taken for the first time. */
 u64 bt_jit_link(struct bt_cpu *c, const u8 *data)
 {
@@ -422,9 +435,7 @@ u64 bt_jit_link(struct bt_cpu *c, const u8 *data)
 	if (!t || epoch != c->bvm->epoch)
 		return 0;
 	bt_lock(&c->bvm->code_lock);
-	/* What runs into a second page is only good while both are mapped. */
-	if (s.t->block->valid && t->block->valid &&
-	    t->block->pa2 == BT_NO_PAGE && t->mode == s.t->mode) {
+	if (may_link(s.t, t)) {
 		if (covers(s.t, t))
 			at = backwards ? t->poll_in : t->at[0].host;
 		else

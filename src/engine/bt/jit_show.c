@@ -43,9 +43,10 @@ static void map_translation(int fd, const struct jit *j)
 	u64 rip = j->c->gpr[17];
 	char name[96];
 
-	snprintf(name, sizeof(name), "%s:%#" PRIx64 "+%#x[%u_bytes,%u_insns]%s",
+	snprintf(name, sizeof(name),
+		 "%s:0x%" PRIx64 "+0x%x[%u_bytes,%u_insns]%s",
 		 mode_name[t->mode], rip & ~(u64)0xfff, t->page_off,
-		 j->b->bytes, j->b->count, t->plain ? "plain" : "");
+		 j->b->bytes, j->b->count, t->level == LEVEL_PLAIN ? "plain" : "");
 	map_line(fd, j->jit->code.exec + t->code, t->size, name);
 }
 
@@ -246,7 +247,7 @@ static void dump(const struct jit_show *show, const struct jit *j)
 	    "bytes, %u of code at %#x%s\n",
 	    mode_name[j->t->mode], j->c->gpr[17], j->b->pa, j->b->count,
 	    j->b->bytes, j->t->size, j->t->code,
-	    j->t->plain ? ", no window" : "");
+	    j->t->level == LEVEL_PLAIN ? ", no window" : "");
 	if (show->dump & JIT_DUMP_DECODE)
 		dump_decode(&t, j);
 	if (show->dump & JIT_DUMP_ANALYSE)

@@ -103,6 +103,11 @@ static void emit_cold(struct jit *j)
 
 static void emit_insn(struct jit *j)
 {
+	/* No instruction, whatever its row (bt_stub_attach). */
+	if (jit_insn(j)->fn == bt_op_ud) {
+		jit_by_function(j);
+		return;
+	}
 	switch (jit_row(j)->jit_class) {
 	case JIT_COPY:
 	case JIT_SIMD:
@@ -140,6 +145,30 @@ static void emit_insn(struct jit *j)
 }
 
 /*
+ * Is it the record that the block has? All of it: what one of the two is asked
+ * for decides how another one's answer is to be read, sizes before all. For
+ * SIMD, bt_stub_attach() has put other things into width, v and imm.
+ */
+static bool is_same(const struct bt_insn *i, const struct bt_insn *again,
+		    const struct bt_parts *p)
+{
+	u32 attrs = bt_rows[i->row].attrs;
+	bool same = again->row == i->row && again->len == i->len &&
+		    again->mem == i->mem && again->a == i->a &&
+		    again->b == i->b && again->x == i->x &&
+		    again->scale == i->scale && again->seg == i->seg &&
+		    again->disp == i->disp && again->lock == i->lock &&
+		    again->asize == i->asize && again->rexw == i->rexw &&
+		    again->rep == i->rep;
+
+	if (attrs & ROW_SIMD)
+		return same && p->vex_l == i->width &&
+		       (attrs & ROW_X87 ? p->modrm : again->v) == i->v;
+	return same && again->width == i->width && again->v == i->v &&
+	       again->imm64 == i->imm64;
+}
+
+/*
  * The parts of the n-th instruction: the record leaves some out. Another vCPU
  * may have written to it and wait for the exclusive section to tell us: then
  * the block is as good as dead. False: the bytes are another instruction's.
@@ -156,10 +185,7 @@ static bool decode_again(struct jit *j)
 	if (bt_decode(bytes, i->len, W64, j->c->policy->features, &again,
 		      &j->parts) != BT_DECODE_OK)
 		return i->row == BT_ROW_UD;
-	return again.row == i->row && again.len == i->len &&
-	       again.mem == i->mem && again.a == i->a && again.b == i->b &&
-	       again.x == i->x && again.lock == i->lock &&
-	       again.asize == i->asize && again.rexw == i->rexw;
+	return is_same(i, &again, &j->parts);
 }
 
 static bool emit_body(struct jit *j)
