@@ -3,6 +3,7 @@
 #include "cli/run_options.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "util/parse.h"
@@ -164,6 +165,13 @@ static int take_bt_count(struct run_options *o, const char *val,
 	return 0;
 }
 
+static int take_bt_verify(struct run_options *o, const char *val,
+			  struct err *err)
+{
+	o->engine_options.bt_verify = true;
+	return 0;
+}
+
 /* MODEL[,mitigations=on|off]; whether the model exists is the policy's to say.
  */
 static int take_cpu(struct run_options *o, const char *val, struct err *err)
@@ -266,6 +274,8 @@ static const struct row rows[] = {
 	 take_bt_dump},
 	{"--bt-perf-map", NULL, "bt: write /tmp/perf-PID.map for perf",
 	 take_bt_map},
+	{"--bt-verify", NULL, "bt: hold translated code against rules",
+	 take_bt_verify},
 	{"--cpu", "MODEL", "v2, v3 or host, then ,mitigations=on if wanted",
 	 take_cpu},
 	{"--debug-exit", "PORT", "a byte v written there ends with v*2+1",
@@ -317,6 +327,7 @@ static void set_defaults(struct run_options *options)
 	options->cpus = 1;
 	options->mem = DEFAULT_MEM;
 	options->engine = "auto";
+	options->engine_options.bt_verify = getenv("VIREO_BT_VERIFY") != NULL;
 	options->debug_exit = -1;
 }
 

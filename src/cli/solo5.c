@@ -182,6 +182,7 @@ int cli_solo5(int argc, char **argv)
 		return status;
 	s->run.attach = &s->attach;
 	s->run.engine = engine ? engine : "auto";
+	s->run.engine_options.bt_verify = getenv("VIREO_BT_VERIFY") != NULL;
 	s->run.mem = MIB(512);
 	status = parse_and_run(s, argv, &err);
 	if (err.code)

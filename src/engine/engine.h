@@ -69,6 +69,7 @@ struct engine_options {
 	const char *bt_dump; /* "LETTERS[,FILE]": passes to show; NULL: none */
 	bool bt_perf_map;    /* write /tmp/perf-PID.map */
 	bool bt_count;	     /* translated code counts what it runs */
+	bool bt_verify;	     /* emitted code is verified: a wrong one aborts */
 };
 
 struct engine_ops {

@@ -54,10 +54,15 @@ static bool init_memory(struct bt_machine *m)
 	return true;
 }
 
+/* Below it is the stack of translated code. */
+#define BELOW_CPU KIB(16)
+
 static void init_cpu(struct bt_machine *m)
 {
-	struct bt_cpu *c = aligned_alloc(64, align_up(sizeof(*c), 64));
+	struct bt_cpu *c;
+	u8 *p = aligned_alloc(64, BELOW_CPU + align_up(sizeof(*c), 64));
 
+	c = (struct bt_cpu *)(void *)(p + BELOW_CPU);
 	memset(c, 0, sizeof(*c));
 	m->c = c;
 	c->bvm = m->bvm;
@@ -104,7 +109,7 @@ void bt_machine_fini(struct bt_machine *m)
 	bus_fini(&m->bvm->vm->bus);
 	free(m->bvm->vm);
 	free(m->bvm);
-	free(m->c);
+	free((u8 *)m->c - BELOW_CPU);
 	free(m->tables);
 	free(m->copy);
 }

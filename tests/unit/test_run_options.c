@@ -56,10 +56,10 @@ static void test_all(void **unused)
 		      ARGS("--kernel", "k", "--initrd=i", "--cmdline", "a b=c",
 			   "--cpus", "4", "--mem=1g", "--engine", "bt", "--bt",
 			   "check", "--bt-code=4m", "--bt-dump=de,f",
-			   "--bt-perf-map", "--bt-count", "--cpu",
-			   "host,mitigations=on",
-			   "--debug-exit", "0xf4", "--trace", "irq,timer",
-			   "--stats", "--verbose", "--", "ls", "--stats")),
+			   "--bt-perf-map", "--bt-count", "--bt-verify",
+			   "--cpu", "host,mitigations=on", "--debug-exit",
+			   "0xf4", "--trace", "irq,timer", "--stats",
+			   "--verbose", "--", "ls", "--stats")),
 		0);
 	assert_string_equal(o.kernel, "k");
 	assert_string_equal(o.initrd, "i");
@@ -72,6 +72,7 @@ static void test_all(void **unused)
 	assert_string_equal(o.engine_options.bt_dump, "de,f");
 	assert_true(o.engine_options.bt_perf_map);
 	assert_true(o.engine_options.bt_count);
+	assert_true(o.engine_options.bt_verify);
 	assert_string_equal(o.cpu_model, "host");
 	assert_true(o.mitigations);
 	assert_int_equal(o.debug_exit, 0xf4);

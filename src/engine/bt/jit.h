@@ -128,7 +128,8 @@ struct bt_jit {
 	struct bt_trans **list; /* by ascending code offset */
 	u32 count;
 	struct jit_show *show; /* NULL: nothing to be shown (jit_show.h) */
-	bool count_runs;       /* translated code counts (stats.h) */
+	u8 *marks; /* to verify what is emitted (jit_verify.h); NULL: not */
+	bool count_runs; /* translated code counts (stats.h) */
 	bool bmi2;
 	bool fast_pext; /* on Zen 1 and 2 it is slow */
 	/* Executable addresses. The _f ones save the flags of the host. */

@@ -2,6 +2,7 @@
 /* The translator's memory: set up and given back outside of guest code. */
 #include "engine/bt/jit_show.h"
 #include "engine/bt/jit_translate.h"
+#include "engine/bt/jit_verify.h"
 #include "engine/engine.h"
 
 #include <errno.h>
@@ -38,6 +39,11 @@ int bt_jit_init(struct bt_vm *bvm, struct err *err)
 	if (ret)
 		return ret;
 	bt_jit_emit_thunks(jit);
+	if (jit_verify_always || (options && options->bt_verify)) {
+		jit->marks = malloc(JIT_VERIFY_MAX);
+		if (!jit->marks)
+			return err_set(err, -ENOMEM, "out of memory");
+	}
 	jit->count_runs = options && options->bt_count;
 	return jit_show_open(&jit->show, options, jit, err);
 }
@@ -53,6 +59,7 @@ void bt_jit_fini(struct bt_vm *bvm)
 	if (jit->list)
 		munmap(jit->list, LIST_BYTES);
 	free(jit->work);
+	free(jit->marks);
 	free(jit);
 	bvm->jit = NULL;
 }

@@ -326,6 +326,21 @@ void jit_show_made(const struct jit *j)
 		map_translation(show->map_fd, j);
 }
 
+void jit_show_rejected(const struct jit *j, const struct jit_verdict *verdict)
+{
+	const struct jit_show show = {
+		.dump = JIT_DUMP_DECODE | JIT_DUMP_ANALYSE | JIT_DUMP_EMIT,
+		.dump_fd = STDERR_FILENO,
+		.map_fd = -1,
+	};
+
+	dump(&show, j);
+	fprintf(stderr,
+		"vireo: internal error: emitted code at %08x: %s (see above)\n",
+		j->t->code + verdict->off, verdict->why);
+	abort();
+}
+
 void jit_show_dropped(const struct bt_jit *jit)
 {
 	const struct jit_show *show = jit->show;

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "engine/bt/jit_translate.h"
+#include "engine/bt/jit_verify.h"
 #include "engine/engine.h"
 
 /* Letters of --bt-dump: the three passes. */
@@ -27,5 +28,8 @@ int jit_show_open(struct jit_show **out, const struct engine_options *options,
 void jit_show_close(struct jit_show *show);
 /* A translation has been committed. */
 void jit_show_made(const struct jit *j);
+/* What the translator made breaks a rule: tell all of it, and abort. */
+_Noreturn void jit_show_rejected(const struct jit *j,
+				 const struct jit_verdict *verdict);
 /* All are dropped. */
 void jit_show_dropped(const struct bt_jit *jit);

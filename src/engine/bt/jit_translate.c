@@ -239,13 +239,34 @@ static const u8 *block_bytes(struct jit *j, u8 *edge)
 	return edge;
 }
 
+/* Our own error, if there is one: it does not come back. */
+static void verify(struct jit *j)
+{
+	const struct jit_suspect s = {
+		.jit = j->jit,
+		.t = j->t,
+		.bytes = j->head,
+		.at = j->t->code,
+		.size = j->t->size,
+		.ways = j->ways,
+	};
+	struct jit_verdict verdict = jit_verify(&s, j->jit->marks);
+
+	if (likely(!verdict.why))
+		return;
+	bt_fpu_save(j->c);
+	jit_show_rejected(j, &verdict);
+}
+
 static void commit(struct jit *j)
 {
 	struct bt_jit *jit = j->jit;
-	u64 len = (u64)(j->e.at - j->head);
 
-	j->t->code = (u32)(codebuf_commit(&jit->code, len) - jit->code.exec);
-	j->t->size = (u32)len;
+	j->t->code = (u32)(j->head - jit->code.write);
+	j->t->size = (u32)(j->e.at - j->head);
+	if (jit->marks)
+		verify(j);
+	codebuf_commit(&jit->code, j->t->size);
 	jit->list[jit->count++] = j->t;
 }
 
