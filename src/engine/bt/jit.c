@@ -47,7 +47,8 @@ static void fill_landing(struct bt_cpu *c, unsigned mode, u64 va,
 	struct bt_landing_log *log = &c->land_log[mode];
 	unsigned at = c->jit_landing / 2;
 
-	if (!at)
+	/* The number is of the mode that the jump was emitted for. */
+	if (!at || unlikely(at >= bt_landings(mode)))
 		return;
 	c->land[bt_landing_base(mode) + at] = (struct bt_landing){-va, code};
 	c->land_halves[mode] |= (u8)(1u << (va >> 63));

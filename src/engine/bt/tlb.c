@@ -37,8 +37,11 @@ static void drop_entry(struct bt_tlb *t, unsigned index)
 	t->e[index].read = t->e[index].write = bt_tlb_none(index);
 }
 
+/* Translated code holds the addend over instructions: who closes the window in
+ * the middle of a block leaves that. */
 static void close_windows(struct bt_cpu *c)
 {
+	c->end = NULL;
 	for (unsigned m = 0; m < MMU_COUNT; m++)
 		c->window[m] = (struct bt_window){.tag = 1ull << 63};
 }
