@@ -12,7 +12,7 @@
 #include "vmm/vm.h"
 
 struct engine_wish {
-	const char *engine;		      /* "auto", "kvm", "bt" */
+	const char *engine; /* "auto", "kvm", "bt" */
 	enum vm_bt_mode bt_mode;
 	const struct engine_options *options; /* as in struct vm_config */
 	const char *cpu_model;

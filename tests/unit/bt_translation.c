@@ -78,15 +78,16 @@ bool bt_translation_decode(struct bt_translation *x, const u8 *bytes,
 bool bt_translation_make(struct bt_translation *x, bool plain)
 {
 	struct bt_jit *jit = x->m->bvm->jit;
+	u8 level = plain ? LEVEL_PLAIN : LEVEL_NARROW;
 	bool full = false;
 
 	x->m->c->gpr[17] = x->block->pa;
-	x->t = bt_translate(x->m->c, x->block, plain, &full);
+	x->t = bt_translate(x->m->c, x->block, level, &full);
 	if (full) {
 		x->m->bvm->arena_used = 0;
 		jit->count = 0;
 		codebuf_reset(&jit->code, jit->thunks_end);
-		x->t = bt_translate(x->m->c, x->block, plain, &full);
+		x->t = bt_translate(x->m->c, x->block, level, &full);
 	}
 	x->block->trans = x->t;
 	return x->t != NULL;

@@ -181,12 +181,12 @@ static void test_stack(void **state)
 	assert_int_equal(j->x.t->win_lo, -8);
 	assert_int_equal(j->x.t->win_size, 24);
 	/* lea r10, [r11-8]; xor r10, [tag]; cmp r10, 4096-24 */
-	PLANT("a window that is too small", "beyond the checked part",
+	PLANT("a window that is too small", "smaller than the block says",
 	      FIND(0, 0x49, 0x81, 0xfa, 0xe8, 0x0f, 0, 0), add32(at + 3, 8));
-	PLANT("a window that begins elsewhere", "beyond the checked part",
+	PLANT("a window that begins elsewhere", "smaller than the block says",
 	      FIND(0, 0x4d, 0x8d, 0x53, 0xf8), at[3] = 0x00);
-	PLANT("no window check", "beyond the checked part", FIND(0, 0x0f, 0x87),
-	      memset(at, 0x90, 6));
+	PLANT("no window check", "smaller than the block says",
+	      FIND(0, 0x0f, 0x87), memset(at, 0x90, 6));
 	/* mov rsi, [r11+r9+16] */
 	PLANT("an access beyond the window", "beyond the checked part",
 	      FIND(0, 0x4b, 0x8b, 0x74, 0x0b, 0x10), at[4] = 0x18);
@@ -256,6 +256,47 @@ static void test_landings(void **state)
 	PLANT("a number too large", "no landing", FIND(0, 0x41, 0xb9),
 	      at[5] = 1);
 	PLANT("an odd number", "no landing", FIND(0, 0x41, 0xb9), at[2] |= 1);
+	stop(j);
+}
+
+/* The window moves, and chained blocks rely on what this one says. */
+static void test_chained(void **state)
+{
+	static const u8 code[] = {
+		0x58,			/* pop rax */
+		0x48, 0x83, 0xec, 0x10, /* sub rsp, 16 */
+		0x50,			/* push rax */
+		0x75, 0x10,		/* jne */
+	};
+	struct judge *j = start(*state);
+	struct bt_trans *t;
+
+	translate(j, code, sizeof(code));
+	expect_good(j);
+	t = j->x.t;
+	assert_true(t->sp_known);
+	assert_int_equal(t->sp, -16);
+	/* cmp r8, 4096 - 24 */
+	PLANT("a page that is checked for less", "jump over the check",
+	      FIND(0, 0x49, 0x81, 0xf8, 0xe8, 0x0f, 0, 0), add32(at + 3, 8));
+	/* mov r8, [rsp + r10 + write]; mov [tag], r8 */
+	PLANT("a tag for reading", "that is no check",
+	      FIND(0, 0x4e, 0x8b, 0x84, 0x14), add32(at + 4, -8));
+	PLANT("no addend", "half a window", FIND(1, 0x4c, 0x89, 0x84, 0x24),
+	      memset(at, 0x90, 8));
+	PLANT("no tag", "", FIND(0, 0x4c, 0x89, 0x84, 0x24),
+	      memset(at, 0x90, 8));
+	PLANT("another field for addend", "", FIND(1, 0x4e, 0x8b, 0x84, 0x14),
+	      add32(at + 4, 8));
+	PLANT("a larger window", "smaller than the block says", j->code,
+	      t->win_size += 8);
+	t->win_size -= 8;
+	PLANT("RSP elsewhere at the end", "way out", j->code, t->sp += 8);
+	t->sp -= 8;
+	PLANT("RSP moved otherwise", "way out", FIND(0, 0x49, 0x83, 0xeb, 0x10),
+	      at[3] = 8);
+	take_copy(j);
+	expect_good(j);
 	stop(j);
 }
 
@@ -476,6 +517,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stack, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_jumps, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_landings, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_chained, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_forbidden, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_noise, setup, teardown),

@@ -357,8 +357,6 @@ void jit_entries(struct jit *j)
 	if (!j->jit->fast_pext)
 		poll(j);
 	j->t->body = (u16)(j->e.at - j->head);
-	jit_count(j, offsetof(struct bt_stats, run_blocks), 1);
-	jit_count(j, offsetof(struct bt_stats, run_insns), j->b->count);
 }
 
 static u16 poll_entry(struct jit *j, u16 target)

@@ -196,6 +196,7 @@ static const struct field fields[] = {
 	FIELD(fpu_ready, false),
 	FIELD(jit_site, true),
 	FIELD(jit_value, true),
+	FIELD(jit_pushed_on, true),
 	FIELD(fip, true),
 	FIELD(fdp, true),
 	FIELD(fop, true),
@@ -206,7 +207,8 @@ static const struct field fields[] = {
 	FIELD(stat.landings, true),
 };
 
-/* One of those there are of each mode. */
+/* Those of which each mode has one: which it is, jit_verify.c looks where it
+ * matters. */
 static const struct field mode_fields[] = {
 	FIELD(window[0].tag, false),
 	FIELD(window[0].addend, false),
@@ -226,15 +228,17 @@ static bool inside(const struct field *f, s64 off, unsigned size, bool write)
 	       (f->write || !write);
 }
 
-bool jit_rule_field(const struct bt_trans *t, s64 off, unsigned size,
-		    bool write)
+bool jit_rule_field(s64 off, unsigned size, bool write)
 {
 	for (unsigned k = 0; k < ARRAY_SIZE(fields); k++)
 		if (inside(&fields[k], off, size, write))
 			return true;
-	for (unsigned k = 0; k < ARRAY_SIZE(mode_fields); k++)
-		if (inside(&mode_fields[k],
-			   off - (s64)t->mode * mode_strides[k], size, write))
+	for (unsigned k = 0; k < MMU_COUNT * ARRAY_SIZE(mode_fields); k++) {
+		unsigned field = k / MMU_COUNT, mode = k % MMU_COUNT;
+
+		if (inside(&mode_fields[field],
+			   off - (s64)mode * mode_strides[field], size, write))
 			return true;
+	}
 	return false;
 }

@@ -46,7 +46,8 @@ static void map_translation(int fd, const struct jit *j)
 	snprintf(name, sizeof(name),
 		 "%s:0x%" PRIx64 "+0x%x[%u_bytes,%u_insns]%s",
 		 mode_name[t->mode], rip & ~(u64)0xfff, t->page_off,
-		 j->b->bytes, j->b->count, t->level == LEVEL_PLAIN ? "plain" : "");
+		 j->b->bytes, j->b->count,
+		 t->level == LEVEL_PLAIN ? "plain" : "");
 	map_line(fd, j->jit->code.exec + t->code, t->size, name);
 }
 

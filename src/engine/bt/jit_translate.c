@@ -188,12 +188,21 @@ static bool decode_again(struct jit *j)
 	return is_same(i, &again, &j->parts);
 }
 
+/* Behind the look at the stack, which chained blocks spare themselves. */
+static void count_block(struct jit *j)
+{
+	jit_count(j, offsetof(struct bt_stats, run_blocks), 1);
+	jit_count(j, offsetof(struct bt_stats, run_insns), j->b->count);
+}
+
 static bool emit_body(struct jit *j)
 {
 	jit_window_check(j);
 	for (j->n = 0; j->n < j->b->count; j->n++) {
 		j->t->at[j->n].host = (u16)(j->e.at - j->head);
 		j->t->at[j->n].held = j->held;
+		if (j->n == 0)
+			count_block(j);
 		if (!decode_again(j))
 			return false;
 		emit_insn(j);

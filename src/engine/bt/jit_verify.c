@@ -21,7 +21,11 @@
  *  4. Jumps and calls lead to instructions of the block, or to the thunks; a
  *     call of a thunk is followed by the word that tells the thunk who called.
  *
- * Where a jump leads to, nothing is known. Where an instruction of the guest
+ * Where ways meet, of the registers nothing is known, of the stack what all of
+ * them know. Other blocks come by the entries: to the body knowing nothing, and
+ * to the first place when they have looked at the stack for us: then they rely
+ * on what struct bt_trans says of the window and of RSP at the end, so that has
+ * to be true here. Where an instruction of the guest
  * begins, code may be entered after the C function of the one before: R8 and
  * R10 are unknown then, R9 is what bt_place.held says, and the stack's pointer
  * has moved as it would have in the code (a function that closes the window
@@ -40,11 +44,14 @@ enum kind {
 	V_OFFSET,  /* the value XOR the entry's tag */
 	V_CHECKED, /* found to be a place in the page, n bytes from its end */
 	V_HOST,	   /* a host address, n bytes may be accessed */
-	V_STACK,   /* RSP as it was at the beginning, plus n */
+	V_STACK_OFFSET, /* as V_OFFSET, of V_STACK */
+	V_STACK,	/* RSP as it was at the beginning, plus n */
 	V_WINDOW_OFFSET,
-	V_ADDEND, /* of the stack window */
-	V_NUMBER, /* n at most */
-	V_LANDING /* even, n at most */
+	V_ADDEND,  /* of the stack window */
+	V_NUMBER,  /* n at most */
+	V_LANDING, /* even, n at most */
+	V_TAG,	   /* a TLB entry's tag for writing, and */
+	V_PAGE	   /* its addend */
 };
 
 struct value {
@@ -56,6 +63,15 @@ struct value {
 };
 
 enum { FIRST = H_A, TRACKED = 3 }; /* R8, R9, R10 */
+
+/* What is known of the stack at a jump. */
+struct shot {
+	u32 target;
+	bool sp_known, addend;
+	s64 sp, lo, hi;
+};
+
+enum { SHOTS = 512 };
 
 struct walk {
 	const struct jit_suspect *s;
@@ -71,8 +87,13 @@ struct walk {
 	bool sp_known;
 	s64 sp;	    /* R11 minus what it was at the beginning */
 	s64 lo, hi; /* the checked part of the stack, likewise */
-	bool dead;  /* no way leads here from the instruction before */
-	int cmp;    /* tracked register that was just compared, -1: none */
+	u32 found;  /* of whom the entry's page has [found_lo, found_hi) */
+	s64 found_lo, found_hi;
+	bool torn; /* the window's tag has been written, its addend not yet */
+	bool dead; /* no way leads here from the instruction before */
+	struct shot *shot; /* SHOTS of them */
+	unsigned shots;
+	int cmp; /* tracked register that was just compared, -1: none */
 	s64 cmp_with;
 };
 
@@ -105,6 +126,7 @@ static void forget_all(struct walk *w)
 		forget(w, FIRST + k);
 	w->sp_known = false;
 	w->lo = w->hi = 0;
+	w->found = 0;
 }
 
 /* ---- the instruction --------------------------------------------------- */
@@ -259,8 +281,11 @@ static const char *note_jump(struct walk *w)
 		return check_call(w);
 	if (is(w, 0, 0xe9) && outside(w, target) == w->s->jit->miss)
 		return NO_WHY;
-	if (is(w, 0, 0xe9) && target == w->s->t->body)
-		return NO_WHY; /* where nothing is taken for granted */
+	/* Where nothing is taken for granted, and where the second pass looks
+	 * whether it may be. */
+	if (is(w, 0, 0xe9) &&
+	    (target == w->s->t->body || target == w->s->t->at[0].host))
+		return NO_WHY;
 	/* Backwards would be a loop that looks at no attention. */
 	if (target <= w->off || target >= w->s->size)
 		return "jump out of the block, or back";
@@ -310,10 +335,10 @@ static const char *first_pass(struct walk *w)
 static const char *check_marks(struct walk *w)
 {
 	const struct bt_trans *t = w->s->t;
-	const u16 entries[] = {t->ind, t->poll, t->body, t->lost};
+	const u16 entries[] = {t->ind, t->poll, t->poll_in, t->body, t->lost};
 
 	for (w->off = 0; w->off < w->s->size; w->off++)
-		if (w->marks[w->off] == MARK_TARGET)
+		if (w->marks[w->off] && !(w->marks[w->off] & MARK_START))
 			return "jump into an instruction";
 	for (unsigned k = 0; k < ARRAY_SIZE(entries); k++) {
 		w->off = entries[k];
@@ -374,7 +399,10 @@ static bool step_tlb(struct walk *w)
 		bool write = w->i.disp ==
 			     tlb_field(w, offsetof(struct bt_tlb_entry, write));
 
-		set(w, w->reg, (struct value){V_OFFSET, write, .of = v->id});
+		set(w, w->reg,
+		    (struct value){v->kind == V_STACK ? V_STACK_OFFSET
+						      : V_OFFSET,
+				   write, .of = v->id, .n = v->n});
 		return read || write;
 	}
 	if (is(w, 0, 0x03) && v->kind == V_CHECKED && x->of == v->of &&
@@ -399,6 +427,38 @@ static bool step_window(struct walk *w)
 	return true;
 }
 
+/* The window moves to the page in which a check has found the stack: mov r,
+ * [RSP + index + tag]; mov [window.tag], r; the same with the addend. */
+static bool step_move(struct walk *w)
+{
+	const struct value *v = known(w, w->reg), *x = known(w, w->i.x / 8);
+	bool load = is(w, 0, 0x8b) && x->kind == V_INDEX && x->of == w->found &&
+		    w->found && !w->i.scale;
+	bool store = is(w, 0, 0x89) && w->i.x == BT_REG_ZERO;
+	s64 off = w->i.disp;
+
+	if (!tracked(w->reg) || !has_base(w, H_CPU) || w->i.width != W64)
+		return false;
+	if (load && off == tlb_field(w, offsetof(struct bt_tlb_entry, write))) {
+		set(w, w->reg, (struct value){.kind = V_TAG, .of = w->found});
+	} else if (load &&
+		   off == tlb_field(w, offsetof(struct bt_tlb_entry, addend))) {
+		set(w, w->reg, (struct value){.kind = V_PAGE, .of = w->found});
+	} else if (store && v->kind == V_TAG && v->of == w->found &&
+		   off == window_field(w, offsetof(struct bt_window, tag))) {
+		w->torn = true;
+		w->lo = w->hi = 0;
+	} else if (store && v->kind == V_PAGE && v->of == w->found && w->torn &&
+		   off == window_field(w, offsetof(struct bt_window, addend))) {
+		w->torn = false;
+		w->lo = w->found_lo;
+		w->hi = w->found_hi;
+	} else {
+		return false;
+	}
+	return true;
+}
+
 /* A comparison with what a place must not exceed, right before a JA: behind
  * that it is a place from which this many bytes lie in the page. */
 static void note_compare(struct walk *w)
@@ -420,7 +480,12 @@ static void step_above(struct walk *w)
 	if (w->cmp < 0 || !is(w, 1, 0x87))
 		return;
 	v = &w->r[w->cmp - FIRST];
-	if (v->kind == V_OFFSET) {
+	if (v->kind == V_STACK_OFFSET && v->write) {
+		w->found = v->of;
+		w->found_lo = v->n;
+		w->found_hi = v->n + 4096 - w->cmp_with;
+	}
+	if (v->kind == V_OFFSET || v->kind == V_STACK_OFFSET) {
 		v->kind = V_CHECKED;
 		v->n = 4096 - w->cmp_with;
 	} else if (v->kind == V_WINDOW_OFFSET) {
@@ -449,13 +514,12 @@ static const char *check_cpu(struct walk *w)
 			return NO_WHY;
 		return "indexed access to bt_cpu that is no check";
 	}
-	if (!jit_rule_field(w->s->t, w->i.disp, access_size(w),
-			    writes_memory(w)))
+	if (!jit_rule_field(w->i.disp, access_size(w), writes_memory(w)))
 		return "access to a field of bt_cpu that is not emitted code's";
 	return NO_WHY;
 }
 
-static const char *check_stack(struct walk *w)
+static const char *check_stack(struct walk *w, unsigned size)
 {
 	s64 from = w->sp + w->i.disp;
 
@@ -463,7 +527,7 @@ static const char *check_stack(struct walk *w)
 		return "access by R11 without the stack window's addend";
 	if (!w->sp_known)
 		return "access by R11, which may have been moved";
-	if (from < w->lo || from + access_size(w) > w->hi)
+	if (from < w->lo || from + size > w->hi)
 		return "access beyond the checked part of the stack";
 	return NO_WHY;
 }
@@ -490,7 +554,7 @@ static const char *check_access(struct walk *w)
 	if (has_base(w, H_CPU))
 		return check_cpu(w);
 	if (has_base(w, H_SP))
-		return check_stack(w);
+		return check_stack(w, access_size(w));
 	return check_host(w);
 }
 
@@ -539,6 +603,11 @@ static const char *step_lea(struct walk *w)
 	if (w->reg == H_SP) {
 		w->sp_known = stack;
 		w->sp += w->i.disp;
+	} else if (tracked(w->reg) && has_base(w, H_SP) && w->i.width == W64 &&
+		   !check_stack(w, 0)) {
+		set(w, w->reg,
+		    (struct value){V_HOST, true,
+				   .n = w->hi - w->sp - w->i.disp});
 	} else if (tracked(w->reg) && stack) {
 		set(w, w->reg, (struct value){V_STACK, .n = w->sp + w->i.disp});
 	} else if (w->reg == H_B && has_base(w, H_B) && has_index(w, H_B, 0) &&
@@ -571,6 +640,9 @@ static bool step_value(struct walk *w)
 		set(w, w->rm,
 		    (struct value){V_NUMBER,
 				   .n = (1ll << (32 - w->p.imm)) - 1});
+	} else if (is(w, 0, 0x83) && (w->reg & 7) == 4 && reg_form &&
+		   w->i.width == W32 && w->i.imm >= 0) {
+		set(w, w->rm, (struct value){.kind = V_NUMBER, .n = w->i.imm});
 	} else if (is(w, 0, 0x81) && (w->reg & 7) == 4 && reg_form &&
 		   w->i.imm == INDEX_MASK && from.kind == V_SHIFTED) {
 		set(w, w->rm, (struct value){V_INDEX, .of = from.of});
@@ -608,15 +680,106 @@ static bool step_loaded(struct walk *w)
 
 /* ---- the second pass --------------------------------------------------- */
 
+static struct shot shoot(const struct walk *w, u32 target)
+{
+	return (struct shot){
+		.target = target,
+		.sp_known = w->sp_known,
+		.addend = known(w, H_B)->kind == V_ADDEND,
+		.sp = w->sp,
+		.lo = w->lo,
+		.hi = w->hi,
+	};
+}
+
+/* What is known on one way and on the other. */
+static void meet(struct shot *a, const struct shot *b)
+{
+	a->sp_known &= b->sp_known && a->sp == b->sp;
+	a->addend &= b->addend;
+	if (a->lo != b->lo || a->hi != b->hi)
+		a->lo = a->hi = 0;
+}
+
+static const char *note_shot(struct walk *w)
+{
+	s64 target = target_of(w);
+
+	if (is(w, 0, 0xff) || target <= w->off || target >= w->s->size)
+		return NO_WHY;
+	if (w->shots == SHOTS)
+		return "more jumps than a block can have";
+	w->shot[w->shots++] = shoot(w, (u32)target);
+	return NO_WHY;
+}
+
+/* Where ways meet, what all of them know of the stack. */
+static void join(struct walk *w)
+{
+	struct shot now = shoot(w, w->off);
+	bool any = !w->dead;
+
+	for (unsigned k = 0; k < w->shots; k++) {
+		if (w->shot[k].target != w->off)
+			continue;
+		if (any)
+			meet(&now, &w->shot[k]);
+		else
+			now = w->shot[k];
+		any = true;
+	}
+	forget_all(w);
+	if (!any)
+		return;
+	w->sp_known = now.sp_known;
+	w->sp = now.sp;
+	w->lo = now.lo;
+	w->hi = now.hi;
+	if (now.addend)
+		set(w, H_B, (struct value){.kind = V_ADDEND});
+}
+
+/* Does what has been found of the stack cover what the block says it accesses,
+ * if it begins here? */
+static bool covers_block(const struct walk *w)
+{
+	const struct bt_trans *t = w->s->t;
+	s64 lo = w->sp + t->win_lo;
+
+	return !t->win_size ||
+	       (w->sp_known && w->lo <= lo && lo + t->win_size <= w->hi);
+}
+
+/* A way to another block: that may count on what this one says of RSP. */
+static bool is_way_as_told(const struct walk *w)
+{
+	const struct bt_trans *t = w->s->t;
+
+	if (outside(w, target_of(w)) != w->s->jit->link_f || !t->sp_known ||
+	    !t->win_size)
+		return true;
+	return w->sp_known && w->sp == t->sp && w->lo <= t->win_lo &&
+	       t->win_lo + t->win_size <= w->hi;
+}
+
 static const char *step_jump(struct walk *w)
 {
 	bool always = !is_jcc(w) && !is(w, 0, 0xe3);
+	bool to_first = is(w, 0, 0xe9) && target_of(w) == w->s->t->at[0].host &&
+			target_of(w) != w->s->t->body;
+	const char *why = note_shot(w);
 
+	if (w->torn)
+		return "half a window";
 	if (is(w, 0, 0xff) && !is_landing(w, offsetof(struct bt_landing, code)))
 		return "indirect jump to what is no landing";
+	if (is(w, 0, 0xe8) && !is_way_as_told(w))
+		return "a way out with RSP or the window elsewhere";
+	if (to_first && !covers_block(w))
+		return "jump over the check of the stack window";
 	step_above(w);
 	w->dead = always;
-	return NO_WHY;
+	return why;
 }
 
 static const char *step(struct walk *w)
@@ -634,7 +797,7 @@ static const char *step(struct walk *w)
 		return NO_WHY;
 	if (is(w, 0, 0x8d))
 		return step_lea(w);
-	if (step_tlb(w) || step_window(w) || step_value(w))
+	if (step_tlb(w) || step_window(w) || step_move(w) || step_value(w))
 		return NO_WHY;
 	why = check_access(w);
 	if (why || step_loaded(w))
@@ -646,9 +809,12 @@ static const char *step(struct walk *w)
  * way than its code? It has no code then; so: may it write RSP at all? */
 static bool may_move_rsp(const struct bt_insn *i)
 {
-	u8 class = bt_rows[i->row].jit_class;
-	u8 rsp = BT_REG(X86_RSP);
+	const struct bt_row *row = &bt_rows[i->row];
+	u8 class = row->jit_class, rsp = BT_REG(X86_RSP);
 
+	if (!(row->jit_ops & (JIT_G_W | JIT_E_W | JIT_V_W)) &&
+	    class == JIT_COPY)
+		return false;
 	if (class != JIT_COPY && class != JIT_SIMD && class != JIT_NOP)
 		return true;
 	return i->a == rsp || i->v == rsp || (!i->mem && i->b == rsp);
@@ -669,24 +835,46 @@ static const char *enter_place(struct walk *w, unsigned n)
 	return NO_WHY;
 }
 
+/* The first place is an entry, too, for blocks that have looked at the stack:
+ * from here on it is as the block says. */
+static const char *enter_first(struct walk *w)
+{
+	const struct bt_trans *t = w->s->t;
+
+	if (!w->dead && !covers_block(w))
+		return "a window that is smaller than the block says";
+	w->sp_known = true;
+	w->sp = 0;
+	w->lo = t->win_lo;
+	w->hi = t->win_lo + t->win_size;
+	return NO_WHY;
+}
+
 /* Who comes here besides the instruction before? */
 static const char *arrive(struct walk *w)
 {
 	const struct bt_trans *t = w->s->t;
 	const char *why = NO_WHY;
 
-	if (w->marks[w->off] & MARK_TARGET || w->off == t->poll ||
-	    w->off == t->lost || w->off == t->ind)
+	if (w->torn &&
+	    (w->marks[w->off] & MARK_TARGET || t->at[w->place].host == w->off))
+		return "half a window";
+	if (w->marks[w->off] & MARK_TARGET)
+		join(w);
+	if (w->off == t->poll || w->off == t->lost || w->off == t->ind ||
+	    w->off == t->body || w->off == t->poll_in)
 		forget_all(w);
 	if (w->off == t->ind)
 		set(w, H_B,
 		    (struct value){V_LANDING,
 				   .n = 2 * (s64)(bt_landings(t->mode) - 1)});
 	if (w->off == t->body) {
-		forget_all(w);
 		w->sp_known = true;
 		w->sp = 0;
 	}
+	if (w->off == t->at[0].host ||
+	    (w->off == t->poll_in && w->off != t->poll))
+		why = enter_first(w);
 	for (; w->place <= t->block->count && t->at[w->place].host == w->off;
 	     w->place++) {
 		if (!why)
@@ -717,7 +905,8 @@ static const char *second_pass(struct walk *w)
 
 struct jit_verdict jit_verify(const struct jit_suspect *s, u8 *marks)
 {
-	struct walk w = {.s = s, .marks = marks};
+	struct shot shots[SHOTS]; /* no memset: that is libc */
+	struct walk w = {.s = s, .marks = marks, .shot = shots};
 	const char *why = NO_WHY;
 	u64 head = 0;
 

@@ -38,5 +38,4 @@ struct jit_verdict jit_verify(const struct jit_suspect *s, u8 *marks);
 /* jit_rules.c: may this instruction be in emitted code at all? */
 bool jit_rule_allows(const struct bt_insn *i, const struct bt_parts *p);
 /* May it access [host RSP + off], `size` bytes of struct bt_cpu? */
-bool jit_rule_field(const struct bt_trans *t, s64 off, unsigned size,
-		    bool write);
+bool jit_rule_field(s64 off, unsigned size, bool write);
