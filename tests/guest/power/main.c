@@ -25,6 +25,9 @@ enum way {
 	DEBUG_EXIT_MAX,
 	DEBUG_EXIT_WIDE,
 	ACPI_S5_BLIND,
+	/* No way out, but what a KVM gives up at: tests/lab/kvm_reports.sh. */
+	SIMD_FROM_DEVICE,
+	BAD_CR3,
 };
 
 enum { PM1_CONTROL = 0x604, SLP_EN = 1 << 13, SLP_TYP_SHIFT = 10 };
@@ -90,6 +93,18 @@ static void leave(enum way way)
 	case ACPI_S5_BLIND:
 		/* What unikernels write that read no tables. */
 		outw(PM1_CONTROL, SLP_EN);
+		break;
+	case SIMD_FROM_DEVICE: /* pshufb (%rax), %xmm0 */
+		__asm__ volatile(".byte 0x66, 0x0f, 0x38, 0x00, 0x00"
+				 :
+				 : "a"(0xd0000000ul)
+				 : "memory");
+		break;
+	case BAD_CR3:
+		__asm__ volatile("mov %0, %%cr3"
+				 :
+				 : "a"(cr3_read() | BIT(60))
+				 : "memory");
 		break;
 	}
 }
