@@ -106,6 +106,15 @@ static inline bool cpu_has(const struct cpu_policy *policy, unsigned feature)
 	return policy->features & BIT(feature);
 }
 
+/* AMD's, and what descends from it. */
+static inline bool cpu_is_amd(const struct cpu_policy *policy)
+{
+	u32 name = policy->leaves[0].ebx; /* leaf 0 is the first */
+
+	return name == 0x68747541 /* "Auth" */ ||
+	       name == 0x6f677948 /* "Hygo" */;
+}
+
 /*
  * What an engine lets guests have that runs them on the CPU itself: its table
  * in place of the host's CPUID. Security bits are then the table's, all of

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Model-specific registers, by table. What is not in the table is #GP(0),
- * counted, and told to people.
+ * Model-specific registers, by table. Which of them a guest has is for
+ * arch/msr.h to say; what it has not is #GP(0), counted, and told to people.
  *
  * References: [1] Intel SDM vol. 4 table 2-2; vol. 3A 11.11 (MTRRs), 11.12.4
  *                 (PAT), 17.17 (TSC, TSC_ADJUST), 11.5.4.1 (deadline).
@@ -12,6 +12,7 @@
  * they say, devices are not cached. Machine-check banks: none.
  */
 #include "arch/cpuid.h"
+#include "arch/msr.h"
 #include "bt_ops.h"
 #include "engine/bt/bt_trace.h"
 #include "engine/bt/mem.h"
@@ -25,16 +26,12 @@ typedef bool msr_read_fn(struct bt_cpu *c, const struct msr_row *row, u32 msr,
 typedef bool msr_write_fn(struct bt_cpu *c, const struct msr_row *row, u32 msr,
 			  u64 val);
 
-enum msr_vendor { ANY, INTEL, AMD };
-
 /* `first` to `first + count - 1`; slots follow each other in x86_msrs. */
 struct msr_row {
 	u32 first;
 	u8 count;
-	u8 feature; /* enum cpu_feature; FEAT_BASE: always there */
-	u8 vendor;  /* enum msr_vendor */
-	u16 slot;   /* offset in struct x86_msrs, or NO_SLOT */
-	u64 bits;   /* that a write may set; for a constant, its value */
+	u16 slot; /* offset in struct x86_msrs, or NO_SLOT */
+	u64 bits; /* that a write may set; for a constant, its value */
 	msr_read_fn *read;
 	msr_write_fn *write; /* NULL: read-only, a write is #GP */
 };
@@ -365,96 +362,84 @@ static bool write_pv_eoi(struct bt_cpu *c, const struct msr_row *row, u32 msr,
 #define DE_CFG_LFENCE BIT(1)		      /* LFENCE serializes */
 
 static const struct msr_row msr_rows[] = {
-	{MSR_X2APIC_FIRST, 255, 0, ANY, NO_SLOT, 0, read_lapic, write_lapic},
-	{MSR_X2APIC_LAST, 1, 0, ANY, NO_SLOT, 0, read_lapic, write_lapic},
-	{MSR_TSC_DEADLINE, 1, FEAT_TSC_DEADLINE, ANY, NO_SLOT, 0, read_deadline,
-	 write_deadline},
-	{MSR_FS_BASE, 2, 0, ANY, NO_SLOT, 0, read_base, write_base},
-	{MSR_KERNEL_GS_BASE, 1, 0, ANY, SLOT(kernel_gs_base), ALL_BITS,
-	 read_slot, write_canonical},
-	{MSR_SPEC_CTRL, 1, FEAT_SPEC_CTRL, ANY, SLOT(spec_ctrl), 3, read_slot,
-	 write_slot},
-	{MSR_PRED_CMD, 1, FEAT_SPEC_CTRL, ANY, NO_SLOT, 0, read_fault,
-	 write_ignored},
-	{MSR_EFER, 1, 0, ANY, SLOT(efer), 0, read_slot, write_efer},
-	{MSR_STAR, 1, 0, ANY, SLOT(star), ALL_BITS, read_slot, write_slot},
-	{MSR_LSTAR, 2, 0, ANY, SLOT(lstar), ALL_BITS, read_slot,
+	{MSR_X2APIC_FIRST, 255, NO_SLOT, 0, read_lapic, write_lapic},
+	{MSR_X2APIC_LAST, 1, NO_SLOT, 0, read_lapic, write_lapic},
+	{MSR_TSC_DEADLINE, 1, NO_SLOT, 0, read_deadline, write_deadline},
+	{MSR_FS_BASE, 2, NO_SLOT, 0, read_base, write_base},
+	{MSR_KERNEL_GS_BASE, 1, SLOT(kernel_gs_base), ALL_BITS, read_slot,
 	 write_canonical},
-	{MSR_SFMASK, 1, 0, ANY, SLOT(sfmask), 0xffffffff, read_slot, write_low},
-	{MSR_TSC_AUX, 1, 0, ANY, SLOT(tsc_aux), 0xffffffff, read_slot,
+	{MSR_SPEC_CTRL, 1, SLOT(spec_ctrl), 3, read_slot, write_slot},
+	{MSR_PRED_CMD, 1, NO_SLOT, 0, read_fault, write_ignored},
+	{MSR_EFER, 1, SLOT(efer), 0, read_slot, write_efer},
+	{MSR_STAR, 1, SLOT(star), ALL_BITS, read_slot, write_slot},
+	{MSR_LSTAR, 2, SLOT(lstar), ALL_BITS, read_slot, write_canonical},
+	{MSR_SFMASK, 1, SLOT(sfmask), 0xffffffff, read_slot, write_low},
+	{MSR_TSC_AUX, 1, SLOT(tsc_aux), 0xffffffff, read_slot, write_low},
+	{MSR_SYSENTER_CS, 1, SLOT(sysenter_cs), 0xffffffff, read_slot,
 	 write_low},
-	{MSR_SYSENTER_CS, 1, 0, ANY, SLOT(sysenter_cs), 0xffffffff, read_slot,
-	 write_low},
-	{MSR_SYSENTER_ESP, 2, 0, ANY, SLOT(sysenter_esp), ALL_BITS, read_slot,
+	{MSR_SYSENTER_ESP, 2, SLOT(sysenter_esp), ALL_BITS, read_slot,
 	 write_canonical},
-	{MSR_TSC, 1, 0, ANY, NO_SLOT, 0, read_tsc, write_tsc},
-	{MSR_TSC_ADJUST, 1, FEAT_TSC_ADJUST, ANY, SLOT(tsc_adjust), 0,
-	 read_slot, write_adjust},
-	{MSR_APIC_BASE, 1, 0, ANY, NO_SLOT, 0, read_lapic, write_apic_base},
-	{MSR_PAT, 1, 0, ANY, SLOT(pat), 0, read_slot, write_pat},
-	{MSR_MTRRCAP, 1, 0, ANY, NO_SLOT, MTRR_CAP_VALUE, read_constant, NULL},
-	{MSR_MTRR_BASE0, 16, 0, ANY, NO_SLOT, 0, read_mtrr, write_mtrr},
-	{MSR_MTRR_FIX64K, 1, 0, ANY, SLOT(mtrr_fixed[0]), 0, read_slot,
+	{MSR_TSC, 1, NO_SLOT, 0, read_tsc, write_tsc},
+	{MSR_TSC_ADJUST, 1, SLOT(tsc_adjust), 0, read_slot, write_adjust},
+	{MSR_APIC_BASE, 1, NO_SLOT, 0, read_lapic, write_apic_base},
+	{MSR_PAT, 1, SLOT(pat), 0, read_slot, write_pat},
+	{MSR_MTRRCAP, 1, NO_SLOT, MTRR_CAP_VALUE, read_constant, NULL},
+	{MSR_MTRR_BASE0, 16, NO_SLOT, 0, read_mtrr, write_mtrr},
+	{MSR_MTRR_FIX64K, 1, SLOT(mtrr_fixed[0]), 0, read_slot,
 	 write_mtrr_fixed},
-	{MSR_MTRR_FIX16K_8, 2, 0, ANY, SLOT(mtrr_fixed[1]), 0, read_slot,
+	{MSR_MTRR_FIX16K_8, 2, SLOT(mtrr_fixed[1]), 0, read_slot,
 	 write_mtrr_fixed},
-	{MSR_MTRR_FIX4K_C0, 8, 0, ANY, SLOT(mtrr_fixed[3]), 0, read_slot,
+	{MSR_MTRR_FIX4K_C0, 8, SLOT(mtrr_fixed[3]), 0, read_slot,
 	 write_mtrr_fixed},
-	{MSR_MTRR_DEF_TYPE, 1, 0, ANY, SLOT(mtrr_def_type), 0, read_slot,
+	{MSR_MTRR_DEF_TYPE, 1, SLOT(mtrr_def_type), 0, read_slot,
 	 write_mtrr_def},
-	{MSR_ARCH_CAPABILITIES, 1, FEAT_ARCH_CAP, ANY, NO_SLOT, 0,
-	 read_arch_capabilities, NULL},
+	{MSR_ARCH_CAPABILITIES, 1, NO_SLOT, 0, read_arch_capabilities, NULL},
 	/* LBR and BTF are kept, branches are not recorded. */
-	{MSR_DEBUGCTL, 1, 0, ANY, SLOT(debugctl), 3, read_slot, write_slot},
-	{MSR_BIOS_SIGN_ID, 1, 0, ANY, NO_SLOT, 0, read_bios_sign,
-	 write_ignored},
-	{MSR_MCG_CAP, 1, 0, ANY, NO_SLOT, 0, read_constant, NULL},
-	{MSR_MCG_STATUS, 1, 0, ANY, NO_SLOT, 0, read_constant, write_ignored},
+	{MSR_DEBUGCTL, 1, SLOT(debugctl), 3, read_slot, write_slot},
+	{MSR_BIOS_SIGN_ID, 1, NO_SLOT, 0, read_bios_sign, write_ignored},
+	{MSR_MCG_CAP, 1, NO_SLOT, 0, read_constant, NULL},
+	{MSR_MCG_STATUS, 1, NO_SLOT, 0, read_constant, write_ignored},
 	/* Intel's */
-	{MSR_PLATFORM_ID, 1, 0, INTEL, NO_SLOT, 0, read_constant, NULL},
-	{MSR_PLATFORM_INFO, 1, 0, INTEL, NO_SLOT, 0, read_ratio, NULL},
-	{MSR_PERF_STATUS, 1, 0, INTEL, NO_SLOT, 0, read_ratio, NULL},
-	{MSR_BIOS_UPDT, 1, 0, INTEL, NO_SLOT, 0, read_fault, write_ignored},
-	{MSR_MISC_ENABLE, 1, 0, INTEL, SLOT(misc_enable), 0, read_slot,
+	{MSR_PLATFORM_ID, 1, NO_SLOT, 0, read_constant, NULL},
+	{MSR_PLATFORM_INFO, 1, NO_SLOT, 0, read_ratio, NULL},
+	{MSR_PERF_STATUS, 1, NO_SLOT, 0, read_ratio, NULL},
+	{MSR_BIOS_UPDT, 1, NO_SLOT, 0, read_fault, write_ignored},
+	{MSR_MISC_ENABLE, 1, SLOT(misc_enable), 0, read_slot,
 	 write_misc_enable},
 	/* AMD's */
-	{MSR_K7_HWCR, 1, 0, AMD, NO_SLOT, HWCR_TSC_CONSTANT, read_constant,
+	{MSR_K7_HWCR, 1, NO_SLOT, HWCR_TSC_CONSTANT, read_constant,
 	 write_ignored},
-	{MSR_AMD64_NB_CFG, 1, 0, AMD, NO_SLOT, 0, read_constant, write_ignored},
-	{MSR_AMD64_PATCH_LOADER, 1, 0, AMD, NO_SLOT, 0, read_fault,
-	 write_ignored},
+	{MSR_AMD64_NB_CFG, 1, NO_SLOT, 0, read_constant, write_ignored},
+	{MSR_AMD64_PATCH_LOADER, 1, NO_SLOT, 0, read_fault, write_ignored},
 	/* Four event selectors and counters, which every AMD CPU has: they read
 	 * 0 whatever is written, and Linux takes that as none. */
-	{MSR_K7_EVNTSEL0, 8, 0, AMD, NO_SLOT, 0, read_constant, write_ignored},
+	{MSR_K7_EVNTSEL0, 8, NO_SLOT, 0, read_constant, write_ignored},
 	/* Linux sets a bit here for PCI configuration by ports, unprotected. */
-	{MSR_AMD64_NB_CFG, 1, 0, AMD, NO_SLOT, 0, read_constant, write_ignored},
-	{MSR_AMD64_SYSCFG, 1, 0, AMD, NO_SLOT, 0, read_constant, write_ignored},
-	{MSR_AMD64_DE_CFG, 1, 0, AMD, NO_SLOT, DE_CFG_LFENCE, read_constant,
+	{MSR_AMD64_NB_CFG, 1, NO_SLOT, 0, read_constant, write_ignored},
+	{MSR_AMD64_SYSCFG, 1, NO_SLOT, 0, read_constant, write_ignored},
+	{MSR_AMD64_DE_CFG, 1, NO_SLOT, DE_CFG_LFENCE, read_constant,
 	 write_ignored},
 	/* KVM's */
-	{MSR_KVM_SYSTEM_TIME, 1, 0, ANY, SLOT(kvm_system_time), 0, read_slot,
+	{MSR_KVM_SYSTEM_TIME, 1, SLOT(kvm_system_time), 0, read_slot,
 	 write_system_time},
-	{MSR_KVM_SYSTEM_TIME_OLD, 1, 0, ANY, SLOT(kvm_system_time), 0,
-	 read_slot, write_system_time},
-	{MSR_KVM_WALL_CLOCK, 1, 0, ANY, SLOT(kvm_wall_clock), 0, read_slot,
+	{MSR_KVM_SYSTEM_TIME_OLD, 1, SLOT(kvm_system_time), 0, read_slot,
+	 write_system_time},
+	{MSR_KVM_WALL_CLOCK, 1, SLOT(kvm_wall_clock), 0, read_slot,
 	 write_wall_clock},
-	{MSR_KVM_WALL_CLOCK_OLD, 1, 0, ANY, SLOT(kvm_wall_clock), 0, read_slot,
+	{MSR_KVM_WALL_CLOCK_OLD, 1, SLOT(kvm_wall_clock), 0, read_slot,
 	 write_wall_clock},
-	{MSR_KVM_PV_EOI, 1, 0, ANY, SLOT(kvm_pv_eoi), 0, read_slot,
-	 write_pv_eoi},
+	{MSR_KVM_PV_EOI, 1, SLOT(kvm_pv_eoi), 0, read_slot, write_pv_eoi},
 };
 
 static const struct msr_row *find_row(const struct bt_cpu *c, u32 msr)
 {
+	if (!cpu_has_msr(c->policy, msr))
+		return NULL;
 	for (unsigned k = 0; k < ARRAY_SIZE(msr_rows); k++) {
 		const struct msr_row *row = &msr_rows[k];
 
 		if (msr - row->first >= row->count)
 			continue;
-		if (row->feature && !cpu_has(c->policy, row->feature))
-			return NULL;
-		if (row->vendor != ANY && (row->vendor == AMD) != bt_is_amd(c))
-			return NULL;
 		return row;
 	}
 	return NULL;

@@ -48,10 +48,7 @@ void bt_set_reg(struct bt_cpu *c, u8 off, unsigned width, u64 val)
 
 bool bt_is_amd(const struct bt_cpu *c)
 {
-	u32 name = c->policy->leaves[0].ebx; /* leaf 0 is the first */
-
-	return name == 0x68747541 /* "Auth" */ ||
-	       name == 0x6f677948 /* "Hygo" */;
+	return cpu_is_amd(c->policy);
 }
 
 /* ---- derived ----------------------------------------------------------- */

@@ -208,6 +208,8 @@ static int vm_init(struct vm *vm, struct err *err)
 	}
 	if (!ret)
 		ret = create_vm(m, err);
+	if (!ret)
+		ret = kvm_filter_msrs(m, err);
 	if (!ret && kvm_has_irqchip(m))
 		ret = kvm_chips_init(m, err);
 	if (!ret)
@@ -330,10 +332,7 @@ static int set_debug(struct vcpu *vcpu, const struct vcpu_debug *debug)
 static void stats(struct vm *vm, char *buf, size_t len)
 {
 	static const char *const names[KVM_STAT_COUNT] = {
-		"exits",
-		"port_exits",
-		"mmio_exits",
-		"signals",
+		"exits", "port_exits", "mmio_exits", "signals", "unknown_msrs",
 	};
 	size_t used = 0;
 

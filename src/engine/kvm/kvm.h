@@ -9,7 +9,8 @@
  *   report.c   what to tell people when a guest cannot go on
  *   mem.c      guest RAM as slots, dirty pages
  *   cpuid.c    CPUID and what KVM offers
- *   state.c    registers to and from struct x86_state; msr.c, fpu.c
+ *   state.c    registers to and from struct x86_state; msr.c
+ *   filter.c   which MSRs guests have
  *   lapic.c    a LAPIC to and from its model
  *   chips.c    8259, IOAPIC, 8254 to and from their models; lines
  *   clock.c    TSC and kvmclock
@@ -79,6 +80,7 @@ enum kvm_stat {
 	KVM_STAT_PORT,
 	KVM_STAT_MMIO,
 	KVM_STAT_SIGNALS,
+	KVM_STAT_UNKNOWN_MSR,
 	KVM_STAT_COUNT,
 };
 
@@ -159,6 +161,9 @@ int kvm_lapic_put(struct kvm_cpu *k);
 int kvm_lapic_get(struct kvm_cpu *k);
 /* The vCPU's thread, about to leave run(): its timer, before time goes on. */
 void kvm_lapic_note_timer(struct kvm_cpu *k);
+
+/* filter.c: before the first vCPU. */
+int kvm_filter_msrs(struct kvm_machine *m, struct err *err);
 
 /* chips.c */
 extern const struct irq_engine_ops kvm_irq_ops;

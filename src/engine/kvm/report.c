@@ -23,8 +23,6 @@ const char *kvm_reason_name(u32 reason)
 		[KVM_EXIT_WATCHDOG] = "a watchdog of another architecture",
 		[KVM_EXIT_SYSTEM_EVENT] = "a system event",
 		[KVM_EXIT_HYPERV] = "a Hyper-V request, which is not offered",
-		[KVM_EXIT_X86_RDMSR] = "an MSR read for user space",
-		[KVM_EXIT_X86_WRMSR] = "an MSR write for user space",
 		[KVM_EXIT_DIRTY_RING_FULL] = "a full dirty ring, without one",
 		[KVM_EXIT_AP_RESET_HOLD] = "an AP reset hold (SEV-ES)",
 		[KVM_EXIT_XEN] = "a Xen request, which is not offered",

@@ -141,6 +141,19 @@ static bool exit_halt(struct kvm_cpu *k, struct vcpu_exit *exit)
 	return false;
 }
 
+/* The filter denied it. */
+static bool exit_msr(struct kvm_cpu *k, struct vcpu_exit *exit)
+{
+	struct kvm_run *run = k->run;
+	bool write = run->exit_reason == KVM_EXIT_X86_WRMSR;
+
+	k->stats[KVM_STAT_UNKNOWN_MSR]++;
+	log_guest("vcpu%u: %s of MSR %#x, which the CPU model has not: #GP",
+		  k->vcpu->id, write ? "write" : "read", run->msr.index);
+	run->msr.error = 1;
+	return true;
+}
+
 static bool exit_debug(struct kvm_cpu *k, struct vcpu_exit *exit)
 {
 	exit->kind = VCPU_EXIT_DEBUG;
@@ -211,6 +224,8 @@ static exit_fn *const exits[] = {
 	[KVM_EXIT_SET_TPR] = exit_nothing,
 	[KVM_EXIT_TPR_ACCESS] = exit_nothing,
 	[KVM_EXIT_IOAPIC_EOI] = exit_nothing,
+	[KVM_EXIT_X86_RDMSR] = exit_msr,
+	[KVM_EXIT_X86_WRMSR] = exit_msr,
 	[KVM_EXIT_X86_BUS_LOCK] = exit_slow_guest,
 	[KVM_EXIT_NOTIFY] = exit_slow_guest,
 };
