@@ -35,7 +35,7 @@ _start:
 GUESTS = {
     "debug-exit": "mov $0xf4, %dx; mov $16, %al; out %al, %dx; 1: jmp 1b",
     "triple": "lidt none; ud2; none: .word 0; .long 0",
-    "poweroff": "mov $0x604, %dx; mov $0x3400, %ax; out %ax, %dx; 1: jmp 1b",
+    "poweroff": "mov $0x604, %dx; mov $0x2000, %ax; out %ax, %dx; 1: jmp 1b",
     "reset": "mov $0xcf9, %dx; mov $2, %al; out %al, %dx; mov $6, %al;"
              "out %al, %dx; 1: jmp 1b",
     "halt": "1: hlt; jmp 1b",
