@@ -35,6 +35,7 @@ static void add_ram(struct bt_machine *m, gpa_t gpa, void *hva, u64 len)
 				.len = len,
 				.hva = hva,
 				.lines = calloc(len >> 12, sizeof(u64)),
+				.wear = calloc(len >> 12, sizeof(u32)),
 				.rights = MEM_R | MEM_W};
 }
 
@@ -103,8 +104,10 @@ bool bt_machine_init(struct bt_machine *m)
 
 void bt_machine_fini(struct bt_machine *m)
 {
-	for (unsigned k = 0; k < m->bvm->ram_count; k++)
+	for (unsigned k = 0; k < m->bvm->ram_count; k++) {
 		free(m->bvm->ram[k].lines);
+		free(m->bvm->ram[k].wear);
+	}
 	bt_stub_fini(m->bvm);
 	bus_fini(&m->bvm->vm->bus);
 	free(m->bvm->vm);

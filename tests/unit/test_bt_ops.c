@@ -92,6 +92,7 @@ static void add_ram(struct machine *m, gpa_t gpa, void *hva, u64 len)
 				.len = len,
 				.hva = hva,
 				.lines = calloc(len >> 12, sizeof(u64)),
+				.wear = calloc(len >> 12, sizeof(u32)),
 				.rights = MEM_R | MEM_W};
 }
 
@@ -149,8 +150,10 @@ static int teardown(void **state)
 {
 	struct machine *m = *state;
 
-	for (unsigned k = 0; k < m->bvm->ram_count; k++)
+	for (unsigned k = 0; k < m->bvm->ram_count; k++) {
 		free(m->bvm->ram[k].lines);
+		free(m->bvm->ram[k].wear);
+	}
 	bus_fini(&m->bvm->vm->bus);
 	free(m->bvm->vm);
 	free(m->bvm);

@@ -31,28 +31,43 @@ static u64 lines_bytes(u64 len)
 	return align_up((len >> 12) * sizeof(u64), 4096);
 }
 
-/* Of the whole piece, so that rights may change without touching them. */
-static u64 *piece_lines(struct bt_vm *bvm, const struct mem_region *r)
+static u64 wear_bytes(u64 len)
+{
+	return align_up((len >> 12) * sizeof(u32), 4096);
+}
+
+/* Both of the whole piece, so that rights may change without touching them. */
+static bool piece_lines(struct bt_vm *bvm, const struct mem_region *r,
+			struct bt_ram *ram)
 {
 	const struct guest_mem *mem = &bvm->vm->mem;
 	unsigned k = 0;
+	u64 page;
 
 	while (r->gpa - mem->pieces[k].gpa >= mem->pieces[k].len)
 		k++;
+	page = (r->gpa - mem->pieces[k].gpa) >> 12;
 	if (!bvm->lines[k])
 		bvm->lines[k] = bt_reserve(lines_bytes(mem->pieces[k].len));
-	if (!bvm->lines[k])
-		return NULL;
-	return bvm->lines[k] + ((r->gpa - mem->pieces[k].gpa) >> 12);
+	if (!bvm->wear[k])
+		bvm->wear[k] = bt_reserve(wear_bytes(mem->pieces[k].len));
+	if (!bvm->lines[k] || !bvm->wear[k])
+		return false;
+	ram->lines = bvm->lines[k] + page;
+	ram->wear = bvm->wear[k] + page;
+	return true;
 }
 
 static void free_lines(struct bt_vm *bvm)
 {
 	const struct guest_mem *mem = &bvm->vm->mem;
 
-	for (unsigned k = 0; k < MEM_MAX_PIECES; k++)
+	for (unsigned k = 0; k < MEM_MAX_PIECES; k++) {
 		if (bvm->lines[k])
 			munmap(bvm->lines[k], lines_bytes(mem->pieces[k].len));
+		if (bvm->wear[k])
+			munmap(bvm->wear[k], wear_bytes(mem->pieces[k].len));
+	}
 }
 
 /* Before the first vCPU runs: nobody reads the list meanwhile. */
@@ -68,8 +83,7 @@ static void region_add(struct mem_listener *l, const struct mem_region *r)
 	ram->len = r->len;
 	ram->hva = r->hva;
 	ram->rights = r->rights;
-	ram->lines = piece_lines(bvm, r);
-	if (ram->lines)
+	if (piece_lines(bvm, r, ram))
 		bvm->ram_count++;
 }
 

@@ -419,6 +419,29 @@ static void ram_store(u8 *p, unsigned size, u64 val)
 }
 
 /*
+ * Pages change their use: what once held code of a process or of a kernel's
+ * start is data now, and every write to it would come here for ever. After a
+ * few all its blocks die. A page in which code and data live together pays for
+ * that with translating again, so each time it takes twice as many writes:
+ * bits 15:0 count them, the rest how often they were enough. Counts that get
+ * lost between vCPUs do not matter.
+ */
+#define WEAR_FEW 16u
+#define WEAR_DOUBLINGS 10u
+
+static bool wear_out(u32 *wear)
+{
+	u32 val = __atomic_load_n(wear, __ATOMIC_RELAXED) + 1;
+	u32 times = val >> 16;
+	bool worn = (val & 0xffff) >= WEAR_FEW << times;
+
+	if (worn)
+		val = (times < WEAR_DOUBLINGS ? times + 1 : times) << 16;
+	__atomic_store_n(wear, val, __ATOMIC_RELAXED);
+	return worn;
+}
+
+/*
  * After the bytes are in RAM: does a block cover them? The store comes first
  * and the fence orders it before the look; block.c sets the line's bit before
  * it reads the bytes. So either the new bytes are decoded or the block dies.
@@ -426,13 +449,21 @@ static void ram_store(u8 *p, unsigned size, u64 val)
 void bt_code_check(struct bt_cpu *c, const struct bt_ram *ram, gpa_t pa,
 		   unsigned size)
 {
+	bool worn;
+
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (likely(!bt_has_code(ram, pa, size)))
+	if (likely(!page_has_code(ram, pa)))
+		return;
+	worn = wear_out(&ram->wear[(pa - ram->gpa) >> 12]);
+	if (likely(!worn && !bt_has_code(ram, pa, size)))
 		return;
 	if (unlikely(c->check && bt_check_code(c, pa, size)))
 		return;
 	bt_exclusive_begin(c->bvm, c);
-	bt_code_written(c->bvm, c, pa, size);
+	if (worn)
+		bt_code_written(c->bvm, c, pa & ~0xfffull, 4096);
+	else
+		bt_code_written(c->bvm, c, pa, size);
 	bt_exclusive_end(c->bvm, c);
 }
 

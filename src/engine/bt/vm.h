@@ -20,6 +20,7 @@ struct bt_ram {
 	u64 len;
 	u8 *hva;
 	u64 *lines; /* per page: bit per 64-byte line that holds code */
+	u32 *wear;  /* per page: writes to it while it held code (tlb.c) */
 	u32 rights;
 };
 
@@ -32,6 +33,7 @@ struct bt_vm {
 	struct bt_ram ram[MEM_MAX_REGIONS];
 	unsigned ram_count;
 	u64 *lines[MEM_MAX_PIECES]; /* what ram[].lines point into */
+	u32 *wear[MEM_MAX_PIECES];  /* and ram[].wear */
 
 	/* Exclusive section; see sync.c. */
 	_Atomic u32 exclusive;	    /* 0 free, 1 held, 2 held with waiters */
