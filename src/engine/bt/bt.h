@@ -130,6 +130,8 @@ struct bt_cpu {
 	u64 jit_target;	   /* where reloading registers leads */
 	u64 jit_held;	   /* R9 then (jit.h, enum bt_held) */
 	u64 host_sp;	   /* the thread's own stack */
+	u64 rdtsc_offset;  /* RDTSC is the host's plus this */
+	u64 rdtsc_slow[MMU_COUNT]; /* unless this is not 0 */
 	/* bt_landing_mask(), for PEXT; or 0, see bt_call() */
 	u64 land_mask[MMU_COUNT];
 	u8 land_halves[MMU_COUNT]; /* bit per half that entries lead to */

@@ -131,6 +131,7 @@ static void write_cr4(struct bt_cpu *c, u64 val)
 		load_pdptes(c, c->cr3);
 	c->cr4 = val;
 	c->fpu_ready = 0;
+	bt_update_rdtsc(c);
 	if (changed & CR4_SMAP)
 		bt_update_mode(c);
 	if (!(changed & flush))

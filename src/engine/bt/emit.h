@@ -50,8 +50,11 @@ enum {
 	OP_LEA32 = 0x8d,
 	OP_MOVZX16 = EM_0F | 0xb7,
 	OP_GROUP1_8 = 0x83,	  /* /digit, sign-extended byte */
+	OP_GROUP1_8_BYTE = 0x80,  /* /digit, byte operand */
 	OP_GROUP1_32 = 0x81,	  /* /digit, 32 bits */
 	OP_MOV_IMM = EM_W | 0xc7, /* /0, sign-extended 32 bits */
+	OP_MOV_IMM8 = 0xc6,	  /* /0, byte operand */
+	OP_TEST_IMM32 = 0xf7,	  /* /0, 32 bits */
 	OP_GROUP5 = 0xff,	  /* /2 call, /4 jmp */
 	OP_SHIFT_IMM = 0xc1,	  /* /4 shl, /5 shr */
 	OP_IMUL_IMM = 0x69,

@@ -185,6 +185,7 @@ void bt_run(struct vcpu *vcpu, struct vcpu_exit *exit)
 	exit->message[0] = '\0';
 	c->exit = exit;
 	bt_live_cpu = c;
+	bt_update_rdtsc(c);
 	/* Whatever came while outside. */
 	bt_attend(c, ATTN_EVENTS);
 	bt_enter(c);

@@ -100,6 +100,8 @@ enum bt_jit_class {
 	JIT_JMP,
 	JIT_CALL,
 	JIT_RET,
+	JIT_PUSHF,
+	JIT_SYS, /* jit_sys.c chooses by the function */
 };
 
 /* Fields that name general registers, read and written: ModRM.reg (G), ModRM.rm

@@ -335,7 +335,7 @@ static u64 exec_at(struct bt_cpu *c, struct bt_trans *t, unsigned n)
 	/* Cleared: `t` may be gone, too. */
 	if (!c->end)
 		return 0;
-	if (bt_ends_block(i))
+	if (bt_ends_block(i) || unlikely(c->mode != t->at[n + 1].mode))
 		return go_on(c);
 	if (t->fpu && (c->fpu_ready & t->fpu) != t->fpu &&
 	    !make_ready(c, t->fpu))
@@ -397,12 +397,14 @@ static void patch(struct bt_jit *jit, u32 disp, const u8 *target)
 			 __ATOMIC_RELEASE);
 }
 
-/* Is what `to` would look at its head for part of what `from` has found? */
+/* Is what `to` would look at its head for part of what `from` has found? Each
+ * mode has a window of its own. */
 static bool covers(const struct bt_trans *from, const struct bt_trans *to)
 {
 	s64 lo = (s64)from->sp + to->win_lo;
 
-	return from->win_size && from->sp_known && lo >= from->win_lo &&
+	return from->win_size && from->mode == to->mode && from->sp_known &&
+	       lo >= from->win_lo &&
 	       lo + to->win_size <= from->win_lo + from->win_size;
 }
 
@@ -411,12 +413,13 @@ static bool covers(const struct bt_trans *from, const struct bt_trans *to)
  * the page of the block that processes share, not what this one has at its
  * address by now.
  */
-static bool may_link(const struct bt_trans *from, const struct bt_trans *to)
+static bool may_link(const struct bt_trans *from, const struct bt_way *way,
+		     const struct bt_trans *to)
 {
 	const struct bt_block *a = from->block, *b = to->block;
 
 	return a->valid && b->valid && b->pa2 == BT_NO_PAGE &&
-	       a->pa >> 12 == b->pa >> 12 && to->mode == from->mode;
+	       a->pa >> 12 == b->pa >> 12 && to->mode == way->mode;
 }
 
 /* Way n of a block is taken for the first time. */
@@ -436,7 +439,7 @@ u64 bt_jit_link(struct bt_cpu *c, const u8 *data)
 	if (!t || epoch != c->bvm->epoch)
 		return 0;
 	bt_lock(&c->bvm->code_lock);
-	if (may_link(s.t, t)) {
+	if (may_link(s.t, way, t)) {
 		if (covers(s.t, t))
 			at = backwards ? t->poll_in : t->at[0].host;
 		else

@@ -75,6 +75,7 @@ enum bt_level { LEVEL_WIDE, LEVEL_NARROW, LEVEL_PLAIN };
 struct bt_way {
 	u32 disp;   /* of the jump: offset into the code buffer */
 	u16 target; /* offset into the page */
+	u8 mode;    /* enum bt_mmu in which it is taken */
 };
 
 /* What H_B is at some point of the code. */
@@ -87,6 +88,7 @@ enum bt_held {
 struct bt_place {
 	u16 guest, host;
 	u8 held; /* enum bt_held: what the code from here on takes H_B for */
+	u8 mode; /* enum bt_mmu in which it runs: STAC and CLAC change it */
 };
 
 /* One block in one mode. Lives in the arena with its block. */
@@ -99,7 +101,7 @@ struct bt_trans {
 	 * window, as poll_in is to poll. */
 	u16 ind, poll, poll_in, body, lost;
 	u16 page_off;	      /* of the block */
-	u8 mode;	      /* enum bt_mmu */
+	u8 mode;	      /* enum bt_mmu, at its beginning */
 	u8 level;	      /* enum bt_level */
 	u8 fpu;		      /* bits of fpu_ready that it needs */
 	s32 win_lo, win_size; /* stack window from RSP at entry; size 0: no */

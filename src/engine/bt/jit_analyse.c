@@ -6,6 +6,7 @@
  *
  * Flags are taken to be live behind the block.
  */
+#include "bt_ops.h"
 #include "engine/bt/jit_translate.h"
 
 /* ---- flags ------------------------------------------------------------- */
@@ -67,6 +68,7 @@ static void analyse_flags(struct jit *j)
 {
 	u16 live = JIT_FLAGS;
 
+	j->note[j->b->count].live = live;
 	for (unsigned n = j->b->count; n-- > 0;) {
 		live = live_before(&j->b->insn[n], live);
 		j->note[n].live = live;
@@ -201,6 +203,14 @@ static bool note_stack(struct stack *s, const struct bt_insn *i)
 		return note_pop(s, i);
 	case JIT_LEA:
 		return note_lea(s, i);
+	case JIT_PUSHF:
+		return note_push(s, i);
+	case JIT_SYS:
+		/* Behind CLAC less is allowed than where the window was
+		 * checked. */
+		if (i->fn == bt_op_clac)
+			s->known = false;
+		return false;
 	case JIT_NOP:
 	case JIT_JCC:
 	case JIT_JMP:

@@ -23,10 +23,9 @@ static struct em_rm landing(const struct jit *j, size_t field)
 	struct em_rm rm = em_sum(H_CPU, H_B, 0);
 
 	rm.scale = 3;
-	rm.disp =
-		(s32)(offsetof(struct bt_cpu, land) +
-		      bt_landing_base(j->t->mode) * sizeof(struct bt_landing) +
-		      field);
+	rm.disp = (s32)(offsetof(struct bt_cpu, land) +
+			bt_landing_base(j->mode) * sizeof(struct bt_landing) +
+			field);
 	return rm;
 }
 _Static_assert(sizeof(struct bt_landing) == 16, "a scale of 8, twice");
@@ -39,7 +38,7 @@ static void double_landing(struct jit *j)
 
 static unsigned landing_bits(const struct jit *j)
 {
-	return (unsigned)__builtin_ctz(bt_landings(j->t->mode));
+	return (unsigned)__builtin_ctz(bt_landings(j->mode));
 }
 
 /* ---- leaving ----------------------------------------------------------- */
@@ -59,8 +58,8 @@ static void number_landing(struct jit *j, unsigned reg)
 {
 	em_insn(&j->e, EM_VEX | EM_F3 | EM_0F38 | EM_W | 0xf5 | reg << EM_VVVV,
 		H_B,
-		em_at(H_CPU, (s32)(offsetof(struct bt_cpu, land_mask) +
-				   8 * j->t->mode)));
+		em_at(H_CPU,
+		      (s32)(offsetof(struct bt_cpu, land_mask) + 8 * j->mode)));
 	double_landing(j);
 }
 
@@ -114,7 +113,7 @@ static void jump_far(struct jit *j, s64 target)
 	u32 hash = (u32)(j->b->pa + j->t->at[j->n].guest) * 0x9e3779b1u +
 		   (u32)target * 0x85ebca6bu;
 	u32 number = hash >> (32 - landing_bits(j));
-	u64 mask = bt_landing_mask(j->t->mode);
+	u64 mask = bt_landing_mask(j->mode);
 	bool polls = target < 0 && j->jit->fast_pext;
 
 	page_address(j, target, H_A);
@@ -139,6 +138,7 @@ static void chain(struct jit *j, unsigned cc, u16 target)
 	jit_to_cold(j, cc, j->jit->link_f, j->ways++);
 	way->disp = (u32)(j->e.at - 4 - j->jit->code.write);
 	way->target = target;
+	way->mode = j->mode;
 }
 
 void jit_goto(struct jit *j, s64 target)
@@ -202,7 +202,7 @@ void jit_jcc(struct jit *j)
 		jit_by_function(j);
 		return;
 	}
-	if (target == j->t->page_off) {
+	if (target == j->t->page_off && j->mode == j->t->mode) {
 		chain_to_self(j, cc);
 	} else if (target >= 0 && target < 4096) {
 		chain(j, cc, (u16)target);

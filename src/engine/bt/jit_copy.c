@@ -270,6 +270,40 @@ static bool is_bit_string(const struct jit *j)
 		row->opcode == 0xb3 || row->opcode == 0xbb);
 }
 
+/*
+ * BT, BTS, BTR, BTC of a bit string: H_A is the operand that holds the bit, H_C
+ * the bit's number in it.
+ */
+static void copy_bit_string(struct jit *j, struct copy *k)
+{
+	bool wide = jit_insn(j)->width == W64;
+	unsigned guest = reg_field(&j->parts), reg;
+	struct emit *e = &j->e;
+
+	/* They leave ZF alone, the address needs flags. */
+	if (jit_insn(j)->width == W16 || jit_insn(j)->asize != W64 ||
+	    j->note[j->n].live) {
+		jit_by_function(j);
+		return;
+	}
+	jit_address(j);
+	reg = jit_use(j, guest, H_C);
+	if (wide)
+		em_mov(e, H_C, reg);
+	else
+		em_insn(e, EM_W | 0x63, H_C, em_reg(reg)); /* movsxd */
+	em_insn(e, EM_W | OP_SHIFT_IMM, 7, em_reg(H_C));
+	em_byte(e, wide ? 6 : 5);
+	em_insn(e, OP_LEA, H_A,
+		(struct em_rm){true, H_A, H_C, wide ? 3 : 2, 0});
+	jit_check(j, wide ? 8 : 4, jit_row(j)->jit_ops & JIT_M_W);
+	reg = jit_use(j, guest, H_C);
+	em_insn(e, OP_LOAD32, H_C, em_reg(reg));
+	em_insn(e, OP_GROUP1_8, 4, em_reg(H_C));
+	em_byte(e, wide ? 63 : 31);
+	em_insn(e, k->op, H_C, em_at(H_A, 0));
+}
+
 /* High bytes stay where they are, which has no encoding with REX: with R8 to
  * R11, memory (at H_A) or RSP as the other operand, the function does it. */
 static void copy_high(struct jit *j, struct copy *k)
@@ -294,7 +328,7 @@ void jit_copy(struct jit *j)
 	k.imm = bt_imm_bytes(rule->imm[0], jit_insn(j)->width) +
 		bt_imm_bytes(rule->imm[1], jit_insn(j)->width);
 	if (is_bit_string(j)) {
-		jit_by_function(j);
+		copy_bit_string(j, &k);
 		return;
 	}
 	if (names_high_byte(j)) {

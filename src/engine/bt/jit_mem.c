@@ -128,8 +128,8 @@ void jit_lea(struct jit *j)
 
 static s32 entry_field(const struct jit *j, size_t field)
 {
-	size_t table = offsetof(struct bt_cpu, mmu) +
-		       j->t->mode * sizeof(struct bt_tlb);
+	size_t table =
+		offsetof(struct bt_cpu, mmu) + j->mode * sizeof(struct bt_tlb);
 
 	return (s32)(table + offsetof(struct bt_tlb, e) + field);
 }

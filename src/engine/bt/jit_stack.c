@@ -94,6 +94,34 @@ void jit_pop(struct jit *j)
 	move_rsp(j, 8);
 }
 
+/* The host's flags are the arithmetic ones; RF is clear between instructions.
+ */
+void jit_pushf(struct jit *j)
+{
+	bool live = j->note[j->n + 1].live;
+	struct emit *e = &j->e;
+	struct em_rm place;
+
+	if (jit_insn(j)->width != W64) {
+		jit_by_function(j);
+		return;
+	}
+	place = stack_place(j, -8, true);
+	if (live)
+		jit_save_flags(j);
+	em_byte(e, 0x9c); /* pushfq */
+	em_short(e, 0x58, H_C);
+	em_insn(e, OP_GROUP1_32, 4, em_reg(H_C));
+	em_bytes(e, FLAG_ARITH, 4);
+	em_insn(e, 0x0b, H_C, JIT_FIELD(eflags));
+	em_insn(e, OP_GROUP1_8, 1, em_reg(H_C));
+	em_byte(e, FLAG_1);
+	em_insn(e, OP_STORE, H_C, place);
+	if (live)
+		jit_restore_flags(j);
+	move_rsp(j, -8);
+}
+
 /* RSP changes only when the access has been found good. */
 void jit_leave(struct jit *j)
 {

@@ -89,6 +89,7 @@ void jit_by_function(struct jit *j)
 
 static void emit_cold(struct jit *j)
 {
+	j->mode = j->t->mode; /* jumped to from the head */
 	jit_poll_entries(j);
 	for (unsigned k = 0; k < j->colds; k++) {
 		em_to(&j->e, j->cold[k].from, j->e.at);
@@ -126,6 +127,12 @@ static void emit_insn(struct jit *j)
 		break;
 	case JIT_LEAVE:
 		jit_leave(j);
+		break;
+	case JIT_PUSHF:
+		jit_pushf(j);
+		break;
+	case JIT_SYS:
+		jit_system(j);
 		break;
 	case JIT_JCC:
 		jit_jcc(j);
@@ -201,6 +208,7 @@ static bool emit_body(struct jit *j)
 	for (j->n = 0; j->n < j->b->count; j->n++) {
 		j->t->at[j->n].host = (u16)(j->e.at - j->head);
 		j->t->at[j->n].held = j->held;
+		j->t->at[j->n].mode = j->mode;
 		if (j->n == 0)
 			count_block(j);
 		if (!decode_again(j))
@@ -209,6 +217,7 @@ static bool emit_body(struct jit *j)
 	}
 	j->t->at[j->n].host = (u16)(j->e.at - j->head);
 	j->t->at[j->n].held = j->held;
+	j->t->at[j->n].mode = j->mode;
 	j->n--;
 	if (!bt_ends_block(jit_insn(j)))
 		jit_goto(j, jit_next_off(j));
@@ -307,6 +316,7 @@ struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, u8 level,
 	j->to_exec = bvm->jit->code.exec - bvm->jit->code.write;
 	j->level = level;
 	j->held = HELD_NOTHING;
+	j->mode = c->mode;
 	j->colds = j->ways = 0;
 	j->bytes = block_bytes(j, edge);
 	if (!j->bytes)

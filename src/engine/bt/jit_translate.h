@@ -38,10 +38,11 @@ struct jit {
 	s64 to_exec; /* from the writable to the executable view */
 	unsigned n;  /* the instruction being emitted */
 	u8 level;    /* enum bt_level */
+	u8 mode;     /* enum bt_mmu at this point of the code */
 	u8 held;     /* enum bt_held: what H_B is at this point of the code */
 	unsigned colds, ways;
 	struct jit_cold cold[JIT_COLD];
-	struct jit_note note[JIT_MAX_INSNS];
+	struct jit_note note[JIT_MAX_INSNS + 1]; /* and behind the last */
 	struct bt_parts parts; /* of the present instruction */
 };
 
@@ -128,6 +129,10 @@ void jit_lea(struct jit *j);
 void jit_push(struct jit *j);
 void jit_pop(struct jit *j);
 void jit_leave(struct jit *j);
+void jit_pushf(struct jit *j);
+
+/* jit_sys.c */
+void jit_system(struct jit *j);
 
 /* jit_branch.c */
 void jit_jcc(struct jit *j);

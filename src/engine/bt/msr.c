@@ -213,6 +213,7 @@ static void set_adjust(struct bt_cpu *c, u64 adjust)
 	u64 old = c->msr.tsc_adjust, deadline;
 
 	c->msr.tsc_adjust = adjust;
+	bt_update_rdtsc(c);
 	bt_leave(c);
 	deadline = c->vcpu->lapic.regs.tsc_deadline;
 	if (deadline)

@@ -215,6 +215,9 @@ static inline void bt_need_protected(struct bt_cpu *c)
 
 u32 bt_cpu_signature(struct bt_cpu *c); /* family, model and stepping */
 u64 bt_rdtsc(struct bt_cpu *c); /* the vCPU's TSC: the VM's plus TSC_ADJUST */
+/* After the clock, TSC_ADJUST or CR4.TSD changed: what RDTSC in translated code
+ * does. */
+void bt_update_rdtsc(struct bt_cpu *c);
 
 /* cr.c: rules of [1] 2.5; raise #GP(0). */
 void bt_write_cr0(struct bt_cpu *c, u64 val);

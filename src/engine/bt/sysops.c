@@ -134,6 +134,16 @@ u64 bt_rdtsc(struct bt_cpu *c)
 	return tsc + c->msr.tsc_adjust;
 }
 
+void bt_update_rdtsc(struct bt_cpu *c)
+{
+	const struct vm_clock *clock = &c->vcpu->vm->clock;
+	bool slow = !clock->tsc_native || clock->paused || c->check;
+
+	c->rdtsc_offset = clock->tsc_offset + c->msr.tsc_adjust;
+	c->rdtsc_slow[MMU_KERNEL] = c->rdtsc_slow[MMU_KERNEL_AC] = slow;
+	c->rdtsc_slow[MMU_USER] = slow || c->cr4 & CR4_TSD;
+}
+
 static void check_tsd(struct bt_cpu *c)
 {
 	if (c->cr4 & CR4_TSD && c->cpl)
