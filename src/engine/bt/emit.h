@@ -60,7 +60,7 @@ enum {
 	OP_IMUL_IMM = 0x69,
 };
 
-enum em_cc { CC_E = 4, CC_NE = 5, CC_BE = 6, CC_A = 7 };
+enum em_cc { CC_B = 2, CC_E = 4, CC_NE = 5, CC_BE = 6, CC_A = 7 };
 
 #define EM_NONE 0xff
 

@@ -101,6 +101,7 @@ enum bt_jit_class {
 	JIT_CALL,
 	JIT_RET,
 	JIT_PUSHF,
+	JIT_STRING,
 	JIT_SYS, /* jit_sys.c chooses by the function */
 };
 

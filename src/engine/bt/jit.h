@@ -138,6 +138,7 @@ struct bt_jit {
 	const u8 *enter;
 	const u8 *exec, *exec_f, *link_f, *window, *fpu, *poll_f, *lost_f;
 	const u8 *miss, *fault;
+	const u8 *stos[MMU_COUNT][4], *movs[MMU_COUNT][4]; /* by width */
 };
 
 static inline bool bt_jit_counts(const struct bt_cpu *c)
@@ -165,6 +166,8 @@ void bt_jit_once(struct bt_cpu *c, struct bt_trans *t);
 void bt_jit_forget(struct bt_cpu *c, unsigned mode);
 /* jit_thunk.c */
 void bt_jit_emit_thunks(struct bt_jit *jit);
+/* jit_string.c */
+void bt_jit_emit_strings(struct bt_jit *jit, struct emit *e, s64 to_exec);
 
 /*
  * jit_translate.c: translate b for the present mode. Under code_lock. NULL: it

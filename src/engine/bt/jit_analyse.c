@@ -211,6 +211,7 @@ static bool note_stack(struct stack *s, const struct bt_insn *i)
 		if (i->fn == bt_op_clac)
 			s->known = false;
 		return false;
+	case JIT_STRING:
 	case JIT_NOP:
 	case JIT_JCC:
 	case JIT_JMP:

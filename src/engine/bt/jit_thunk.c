@@ -13,6 +13,8 @@
 #include "engine/bt/fpu.h"
 #include "engine/bt/jit_translate.h"
 
+#include <assert.h>
+
 static const u8 saved[] = {X86_RBX, X86_RBP, X86_R12,
 			   X86_R13, X86_R14, X86_R15};
 
@@ -128,7 +130,7 @@ static const u8 *miss(struct maker *m)
 	return at + m->to_exec;
 }
 
-#define THUNK_BYTES 4096
+#define THUNK_BYTES 12288
 
 void bt_jit_emit_thunks(struct bt_jit *jit)
 {
@@ -150,6 +152,8 @@ void bt_jit_emit_thunks(struct bt_jit *jit)
 	jit->miss = miss(&m);
 	jit->fault = m.e.at + m.to_exec;
 	call_function(&m.e, m.tail, bt_jit_fault);
+	bt_jit_emit_strings(jit, &m.e, m.to_exec);
+	assert(!m.e.full);
 	codebuf_commit(&jit->code, (u64)(m.e.at - start));
 	jit->thunks_end = jit->code.used;
 }

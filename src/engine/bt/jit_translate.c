@@ -131,6 +131,9 @@ static void emit_insn(struct jit *j)
 	case JIT_PUSHF:
 		jit_pushf(j);
 		break;
+	case JIT_STRING:
+		jit_string(j);
+		break;
 	case JIT_SYS:
 		jit_system(j);
 		break;

@@ -131,6 +131,9 @@ void jit_pop(struct jit *j);
 void jit_leave(struct jit *j);
 void jit_pushf(struct jit *j);
 
+/* jit_string.c */
+void jit_string(struct jit *j);
+
 /* jit_sys.c */
 void jit_system(struct jit *j);
 
