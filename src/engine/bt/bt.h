@@ -136,6 +136,8 @@ struct bt_cpu {
 	u64 land_mask[MMU_COUNT];
 	u8 land_halves[MMU_COUNT]; /* bit per half that entries lead to */
 	u8 land_ready;		   /* bit per mode: entries are filled in */
+	bool fixed_ok;		   /* the fixed range is where it should be */
+	u32 fixed_seen;		   /* bt_fixed.turn when we looked */
 	struct bt_window window[MMU_COUNT];
 
 	/* TLB bookkeeping (tlb.c). [0] is the low half, [1] the high half of

@@ -74,26 +74,26 @@ void bt_jit_forget(struct bt_cpu *c, unsigned mode)
 }
 
 static struct bt_trans *find_trans(const struct bt_block *b, unsigned mode,
-				   u8 level)
+				   u8 level, u64 va)
 {
 	struct bt_trans *t = __atomic_load_n(&b->trans, __ATOMIC_ACQUIRE);
 
-	while (t && (t->mode != mode || t->level != level))
+	while (t && (t->mode != mode || t->level != level || t->va != va))
 		t = t->next;
 	return t;
 }
 
 static struct bt_trans *translate(struct bt_cpu *c, struct bt_block *b,
-				  u8 level)
+				  u8 level, u64 va)
 {
 	struct bt_trans *t;
 	u64 start = bt_ticks();
 	bool full = false;
 
 	bt_lock(&c->bvm->code_lock);
-	t = find_trans(b, c->mode, level);
+	t = find_trans(b, c->mode, level, va);
 	if (!t && b->valid) {
-		t = bt_translate(c, b, level, &full);
+		t = bt_translate(c, b, level, va, &full);
 		if (t) {
 			t->next = b->trans;
 			__atomic_store_n(&b->trans, t, __ATOMIC_RELEASE);
@@ -116,14 +116,15 @@ static struct bt_trans *translate(struct bt_cpu *c, struct bt_block *b,
  */
 static struct bt_trans *trans_of(struct bt_cpu *c, struct bt_block *b, u8 level)
 {
-	struct bt_trans *t = find_trans(b, c->mode, level);
+	u64 va = bt_fixed_here(c, b) ? c->gpr[17] : 0;
+	struct bt_trans *t = find_trans(b, c->mode, level, va);
 
 	if (!t && b->heat < BT_JIT_HEAT && !c->check) {
 		b->heat++;
 		return NULL;
 	}
 	if (!t && b->heat != BT_JIT_NEVER)
-		t = translate(c, b, level);
+		t = translate(c, b, level, va);
 	if (unlikely(t && !(c->land_ready >> c->mode & 1)))
 		prepare_landings(c, c->mode);
 	return t;
@@ -277,7 +278,9 @@ static struct site site_of(const u8 *data)
 
 static u64 ip_of(const struct bt_cpu *c, const struct bt_trans *t, unsigned n)
 {
-	return c->ip_page + t->page_off + t->at[n].guest;
+	u64 page = t->va ? t->va & ~0xfffull : c->ip_page;
+
+	return page + t->page_off + t->at[n].guest;
 }
 
 static bool fpu_allowed(const struct bt_cpu *c, u8 need)
@@ -418,8 +421,12 @@ static bool may_link(const struct bt_trans *from, const struct bt_way *way,
 {
 	const struct bt_block *a = from->block, *b = to->block;
 
-	return a->valid && b->valid && b->pa2 == BT_NO_PAGE &&
-	       a->pa >> 12 == b->pa >> 12 && to->mode == way->mode;
+	if (!a->valid || !b->valid || to->mode != way->mode ||
+	    !from->va != !to->va)
+		return false;
+	/* Of fixed code all of it is known (jit_fixed.c). */
+	return from->va ||
+	       (b->pa2 == BT_NO_PAGE && a->pa >> 12 == b->pa >> 12);
 }
 
 /* Way n of a block is taken for the first time. */
@@ -430,9 +437,10 @@ u64 bt_jit_link(struct bt_cpu *c, const u8 *data)
 	bool backwards = way->target <= s.t->page_off;
 	u32 epoch = c->bvm->epoch;
 	struct bt_trans *t;
+	u64 page = s.t->va ? s.t->va & ~0xfffull : c->ip_page;
 	u16 at;
 
-	c->gpr[17] = c->ip_page + way->target;
+	c->gpr[17] = page + (u64)(s64)way->target;
 	if (must_leave(c))
 		return 0;
 	t = trans_at_ip(c);
@@ -450,7 +458,7 @@ u64 bt_jit_link(struct bt_cpu *c, const u8 *data)
 		c->stat.links_refused++;
 	}
 	bt_unlock(&c->bvm->code_lock);
-	return (u64)entry(c, t, t->body);
+	return begin(c, t);
 }
 
 static struct bt_trans *find_by_code(const struct bt_jit *jit, u32 code)
@@ -550,10 +558,10 @@ static u64 run_level(struct bt_cpu *c, const struct bt_trans *t, u8 level,
 		return c->end ? go_on(c) : 0;
 	}
 	bt_lock(&c->bvm->code_lock);
-	if (jump && t->block->valid)
+	if (jump && t->block->valid && t->va == other->va)
 		patch(c->bvm->jit, jump, entry(c, other, other->body));
 	bt_unlock(&c->bvm->code_lock);
-	return (u64)entry(c, other, other->body);
+	return begin(c, other);
 }
 
 /* The displacement of the jump before the thunk's call. */

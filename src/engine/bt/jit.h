@@ -22,7 +22,9 @@
  * that processes share translations: bt_cpu.ip_page is the linear address of
  * the page that runs. Jumps within the page are chained directly; all others
  * go by a landing table, and the landing block checks that it is the one that
- * was meant (`ind`).
+ * was meant (`ind`). The exception is a kernel's code, which stays where it is
+ * (jit_fixed.c): its translations are for one address, and chained across
+ * pages.
  *
  * The stack is looked up once a block: all that it accesses by RSP must lie in
  * the page of bt_cpu.window, which moves if need be. A chained block does not
@@ -74,7 +76,7 @@ enum bt_level { LEVEL_WIDE, LEVEL_NARROW, LEVEL_PLAIN };
 /* A direct way out of a block, to the same page. */
 struct bt_way {
 	u32 disp;   /* of the jump: offset into the code buffer */
-	u16 target; /* offset into the page */
+	s32 target; /* offset into the page, or from it in fixed code */
 	u8 mode;    /* enum bt_mmu in which it is taken */
 };
 
@@ -95,7 +97,8 @@ struct bt_place {
 struct bt_trans {
 	struct bt_block *block;
 	struct bt_trans *next; /* of the same block */
-	u32 code;	       /* of its head, offset into the code buffer */
+	u64 va;	  /* of the block, if it is fixed code (jit_fixed.c), or 0 */
+	u32 code; /* of its head, offset into the code buffer */
 	u32 size;
 	/* Entries, from the head. at[0] is one, too: behind the look at the
 	 * window, as poll_in is to poll. */
@@ -164,17 +167,25 @@ struct bt_trans *bt_jit_prepare(struct bt_cpu *c, struct bt_block *b);
 void bt_jit_once(struct bt_cpu *c, struct bt_trans *t);
 /* Where addresses lead in this mode has changed. */
 void bt_jit_forget(struct bt_cpu *c, unsigned mode);
+/*
+ * jit_fixed.c. Is RIP, where b is, in the fixed range, and has this vCPU found
+ * that it is where it should be? At a block boundary.
+ */
+bool bt_fixed_here(struct bt_cpu *c, const struct bt_block *b);
+/* Where fetches of the high half lead may have changed. */
+void bt_fixed_forget(struct bt_cpu *c);
 /* jit_thunk.c */
 void bt_jit_emit_thunks(struct bt_jit *jit);
 /* jit_string.c */
 void bt_jit_emit_strings(struct bt_jit *jit, struct emit *e, s64 to_exec);
 
 /*
- * jit_translate.c: translate b for the present mode. Under code_lock. NULL: it
- * cannot be, or there is no room (*full).
+ * jit_translate.c: translate b for the present mode, as fixed code if `va` is
+ * its address and not 0. Under code_lock. NULL: it cannot be, or there is no
+ * room (*full).
  */
 struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, u8 level,
-			      bool *full);
+			      u64 va, bool *full);
 
 /*
  * jit_analyse.c: flags that are alive before the n-th instruction; those that

@@ -87,8 +87,7 @@ static void jump_indirect(struct jit *j)
 /* H_A = linear address of offset `off` of this page. */
 static void page_address(struct jit *j, s64 off, unsigned reg)
 {
-	em_insn(&j->e, OP_LOAD, reg, JIT_FIELD(ip_page));
-	em_insn(&j->e, OP_LEA, reg, em_at(reg, (s32)off));
+	jit_page_base(j, reg, (s32)off);
 }
 
 /* An address whose landing has this number. */
@@ -129,8 +128,9 @@ static bool fits(s64 target)
 	return target == (s32)target;
 }
 
-/* The way to a block of the same page; cc 16: always. */
-static void chain(struct jit *j, unsigned cc, u16 target)
+/* The way to a block of the same page or, both being fixed, of another; cc 16:
+ * always. */
+static void chain(struct jit *j, unsigned cc, s32 target)
 {
 	struct bt_way *way = &j->t->way[j->ways];
 
@@ -141,10 +141,20 @@ static void chain(struct jit *j, unsigned cc, u16 target)
 	way->mode = j->mode;
 }
 
+static bool is_chained(const struct jit *j, s64 target)
+{
+	const struct bt_fixed *f = &j->c->bvm->fixed;
+	u64 page = j->t->va & ~0xfffull;
+
+	if (target >= 0 && target < 4096)
+		return true;
+	return j->t->va && page + (u64)target - f->va < f->len;
+}
+
 void jit_goto(struct jit *j, s64 target)
 {
-	if (target >= 0 && target < 4096)
-		chain(j, 16, (u16)target);
+	if (is_chained(j, target))
+		chain(j, 16, (s32)target);
 	else
 		jump_far(j, target);
 }
@@ -204,8 +214,8 @@ void jit_jcc(struct jit *j)
 	}
 	if (target == j->t->page_off && j->mode == j->t->mode) {
 		chain_to_self(j, cc);
-	} else if (target >= 0 && target < 4096) {
-		chain(j, cc, (u16)target);
+	} else if (is_chained(j, target)) {
+		chain(j, cc, (s32)target);
 	} else {
 		over = em_jcc(&j->e, cc ^ 1);
 		jump_far(j, target);
@@ -344,6 +354,8 @@ static void verify(struct jit *j)
 	if (!e->full)
 		skip[-1] = (u8)(e->at - skip);
 	em_mov(e, X86_RCX, H_C);
+	if (j->t->va)
+		return;
 	em_insn(e, OP_LEA, H_C, em_at(H_A, -(s32)j->t->page_off));
 	em_insn(e, OP_STORE, H_C, JIT_FIELD(ip_page));
 	jit_count(j, offsetof(struct bt_stats, landings), 1);

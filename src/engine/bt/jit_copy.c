@@ -232,8 +232,7 @@ static void note_pointers(struct jit *j)
 
 	if ((row->attrs & (ROW_X87 | ROW_CONTROL)) != ROW_X87)
 		return;
-	em_insn(e, OP_LOAD, H_C, JIT_FIELD(ip_page));
-	em_insn(e, OP_LEA, H_C, em_at(H_C, jit_off(j)));
+	jit_page_base(j, H_C, jit_off(j));
 	em_insn(e, OP_STORE, H_C, JIT_FIELD(fip));
 	em_insn(e, OP_MOVZX16, H_C, JIT_FIELD(seg[X86_CS].selector));
 	em_insn(e, OP_STORE16, H_C, JIT_FIELD(fcs));

@@ -56,6 +56,22 @@ unsigned jit_use(struct jit *j, unsigned n, unsigned scratch)
 	return scratch;
 }
 
+void jit_page_base(struct jit *j, unsigned reg, s32 off)
+{
+	u64 va = (j->t->va & ~0xfffull) + (u64)(s64)off;
+
+	if (!j->t->va) {
+		em_insn(&j->e, OP_LOAD, reg, JIT_FIELD(ip_page));
+		em_insn(&j->e, OP_LEA, reg, em_at(reg, off));
+	} else if ((s64)va == (s32)va) {
+		em_insn(&j->e, OP_MOV_IMM, 0, em_reg(reg));
+		em_bytes(&j->e, (u32)va, 4);
+	} else {
+		em_short(&j->e, EM_W | 0xb8, reg);
+		em_bytes(&j->e, va, 8);
+	}
+}
+
 /* A base or index register of the operand; EM_NONE: none. */
 static unsigned use_address(struct jit *j, u8 off, unsigned scratch)
 {
@@ -64,9 +80,7 @@ static unsigned use_address(struct jit *j, u8 off, unsigned scratch)
 	/* The offset is added here: with the displacement of the instruction
 	 * it may be beyond 32 bits. */
 	if (off == BT_REG_IP) {
-		em_insn(&j->e, OP_LOAD, scratch, JIT_FIELD(ip_page));
-		em_insn(&j->e, OP_LEA, scratch,
-			em_at(scratch, jit_next_off(j)));
+		jit_page_base(j, scratch, jit_next_off(j));
 		return scratch;
 	}
 	return jit_use(j, off / 8, scratch);

@@ -72,8 +72,7 @@ static void sti(struct jit *j)
 	eflags_op(j, DIGIT_OR, FLAG_IF);
 	em_insn(e, OP_MOV_IMM8, 0, JIT_FIELD(shadow));
 	em_byte(e, BT_SHADOW_STI);
-	em_insn(e, OP_LOAD, H_A, JIT_FIELD(ip_page));
-	em_insn(e, OP_LEA, H_A, em_at(H_A, jit_next_off(j)));
+	jit_page_base(j, H_A, jit_next_off(j));
 	em_insn(e, OP_STORE, H_A, JIT_FIELD(shadow_ip));
 	em_to(e, over, e->at);
 	restore_live(j);

@@ -292,7 +292,7 @@ static void commit(struct jit *j)
 }
 
 struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, u8 level,
-			      bool *full)
+			      u64 va, bool *full)
 {
 	struct bt_vm *bvm = c->bvm;
 	struct jit *j = bvm->jit->work;
@@ -311,6 +311,7 @@ struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, u8 level,
 		.page_off = (u16)(b->pa & 0xfff),
 		.mode = c->mode,
 		.level = level,
+		.va = va,
 	};
 	j->e = (struct emit){j->head, j->head + room, false};
 	j->c = c;

@@ -108,6 +108,8 @@ void jit_analyse(struct jit *j);
 /* jit_mem.c */
 void jit_save_flags(struct jit *j);    /* host's to bt_cpu.aflags; uses H_C */
 void jit_restore_flags(struct jit *j); /* the other way */
+/* reg = linear address of offset `off` of the block's page; flags stay. */
+void jit_page_base(struct jit *j, unsigned reg, s32 off);
 /* H_A = offset, or linear address, of the memory operand. Uses H_C. */
 void jit_address_offset(struct jit *j);
 void jit_address(struct jit *j);

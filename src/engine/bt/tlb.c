@@ -80,6 +80,8 @@ static void clear_low(struct bt_tlb *t)
 static void flush_fetches(struct bt_cpu *c, unsigned half)
 {
 	c->fetch[half]++;
+	if (half)
+		bt_fixed_forget(c);
 	for (unsigned m = 0; m < MMU_COUNT; m++)
 		if (c->land_halves[m] >> half & 1)
 			bt_jit_forget(c, m);

@@ -24,6 +24,15 @@ struct bt_ram {
 	u32 rights;
 };
 
+/* Kernel code that stays where it is (jit_fixed.c). */
+#define BT_FIXED_LOWEST 0xffffffff80000000ull /* 32 bits, sign-extended */
+struct bt_fixed {
+	u32 turn; /* 0: it is too early to look for it */
+	gva_t va;
+	gpa_t pa;
+	u64 len; /* 0: not found yet */
+};
+
 struct bt_stubs;
 struct bt_jit;
 
@@ -56,6 +65,7 @@ struct bt_vm {
 	struct bt_jit *jit;		/* NULL: everything is interpreted */
 	struct bt_check_dma *check_dma; /* --bt check, else NULL */
 	u64 deaths; /* of blocks; changes in the exclusive section */
+	struct bt_fixed fixed;
 };
 
 /* Does a line of [pa, pa+len), within a page, hold code? Who asks after a store
