@@ -279,6 +279,8 @@ static inline unsigned bt_iopl(const struct bt_cpu *c)
 /* state.c: recompute what is derived (tlb, masks, seg_base, seg_check,
  * context, code) after CR0, CR4, EFER, CS, SS, CPL or EFLAGS.AC changed. */
 void bt_update_mode(struct bt_cpu *c);
+/* The same where only CS, SS and what they tell (CPL, code size) changed. */
+void bt_update_code(struct bt_cpu *c);
 
 /* fault.c: through the IDT. Not for operations, but INT n and INT3. */
 void bt_deliver(struct bt_cpu *c, u8 vector, bool soft, bool has_error,

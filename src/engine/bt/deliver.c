@@ -292,7 +292,7 @@ static void deliver_protected(struct bt_cpu *c, const struct bt_event *event)
 	else
 		c->gpr[X86_RSP] = 0;
 	c->gpr[X86_RSP] |= to.stack.sp;
-	bt_update_mode(c);
+	bt_update_code(c);
 	c->rip = c->gpr[17] = g.off;
 }
 

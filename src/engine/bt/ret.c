@@ -119,7 +119,7 @@ static void commit(struct bt_cpu *c, const struct ret *r, unsigned popped)
 	c->seg[X86_CS] = r->cs;
 	if (r->pops_stack)
 		c->seg[X86_SS] = r->ss;
-	bt_update_mode(c);
+	bt_update_code(c);
 	if (r->pops_stack)
 		load_sp(c, r->sp);
 	c->gpr[17] = r->ip;

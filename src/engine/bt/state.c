@@ -124,6 +124,18 @@ void bt_update_mode(struct bt_cpu *c)
 	bt_update_tlb(c);
 }
 
+/* From 64-bit code to 64-bit code nothing but the privilege changes: neither
+ * has limits, and bases of CS and SS count in neither. */
+void bt_update_code(struct bt_cpu *c)
+{
+	if (unlikely(c->code != W64 || code_size(c) != W64)) {
+		bt_update_mode(c);
+		return;
+	}
+	c->cpl = bt_seg_dpl(&c->seg[X86_SS]) & 3;
+	bt_update_tlb(c);
+}
+
 void bt_set_flags(struct bt_cpu *c, u32 flags)
 {
 	const u32 keep = FLAG_TF | FLAG_IF | FLAG_DF | FLAG_IOPL | FLAG_NT |

@@ -21,7 +21,7 @@ enum { STAR_SYSCALL = 32, STAR_SYSRET = 48 };
 static void enter_kernel(struct bt_cpu *c, u64 ip)
 {
 	c->stepping = c->stepping && c->eflags & FLAG_TF;
-	bt_update_mode(c);
+	bt_update_code(c);
 	c->gpr[17] = ip;
 }
 
@@ -112,7 +112,7 @@ void bt_op_sysret(struct bt_cpu *c, const struct bt_insn *i)
 	if (i->rexw && !x86_is_canonical(ip) && !bt_is_amd(c))
 		bt_gp(c);
 	load_cs_ss(c, cs, (u16)((base + 8) | SEL_RPL), 3, i->rexw);
-	bt_update_mode(c);
+	bt_update_code(c);
 	bt_set_flags(c, (u32)c->gpr[X86_R11] & flags);
 	set_step(c);
 	c->gpr[17] = i->rexw ? ip : (u32)ip;
