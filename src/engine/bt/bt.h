@@ -29,6 +29,7 @@
 #include "arch/cpuid.h"
 #include "arch/x86.h"
 #include "arch/x86_state.h"
+#include "engine/bt/aflags.h"
 #include "engine/bt/cache.h"
 #include "engine/bt/insn.h"
 #include "engine/bt/stats.h"
@@ -231,22 +232,10 @@ u64 bt_get_reg(struct bt_cpu *c, u8 off, unsigned width);
 void bt_set_reg(struct bt_cpu *c, u8 off, unsigned width, u64 val);
 
 /* Arithmetic flags. */
-#define AF_CF 0x0100u
-#define AF_PF 0x0400u
-#define AF_AF 0x1000u
-#define AF_ZF 0x4000u
-#define AF_SF 0x8000u
-#define AF_OF 0x0001u
-#define AF_ONE 0x0200u /* LAHF's constant bit */
-
 static inline u32 bt_flags(const struct bt_cpu *c)
 {
 	return c->eflags | (c->aflags >> 8 & 0xd5) |
 	       (u32)(c->aflags & 1) << 11 | FLAG_1;
-}
-static inline u16 bt_pack_aflags(u32 flags)
-{
-	return (u16)((flags & 0xd5) << 8 | AF_ONE | (flags >> 11 & 1));
 }
 static inline void bt_set_arith(struct bt_cpu *c, u32 flags)
 {
