@@ -82,12 +82,12 @@ bool bt_translation_make(struct bt_translation *x, bool plain)
 	bool full = false;
 
 	x->m->c->gpr[17] = x->block->pa;
-	x->t = bt_translate(x->m->c, x->block, level, &full);
+	x->t = bt_translate(x->m->c, x->block, level, 0, &full);
 	if (full) {
 		x->m->bvm->arena_used = 0;
 		jit->count = 0;
 		codebuf_reset(&jit->code, jit->thunks_end);
-		x->t = bt_translate(x->m->c, x->block, level, &full);
+		x->t = bt_translate(x->m->c, x->block, level, 0, &full);
 	}
 	x->block->trans = x->t;
 	return x->t != NULL;

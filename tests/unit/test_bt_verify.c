@@ -300,6 +300,54 @@ static void test_chained(void **state)
 	stop(j);
 }
 
+/* What only system instructions and bit strings need. */
+static void test_system(void **state)
+{
+	static const u8 bytes[] = {
+		0x9c,		  /* pushf */
+		0x0f, 0xab, 0x08, /* bts [rax], ecx */
+		0x31, 0xdb,	  /* xor ebx, ebx: no flag lives before it */
+		0xf3, 0x48, 0xab, /* rep stosq */
+		0xfa,		  /* cli */
+	};
+	struct judge *j = start(*state);
+	const struct bt_jit *jit;
+	unsigned mode;
+
+	translate(j, bytes, sizeof(bytes));
+	expect_good(j);
+	PLANT("PUSHF without POP", "the host's stack", FIND(0, 0x41, 0x5a),
+	      memset(at, 0x90, 2));
+	PLANT("POP of RBX", "the host's stack", FIND(0, 0x41, 0x5a),
+	      memcpy(at, "\x40\x5b", 2));
+	PLANT("POP without PUSHF", "the host's stack", FIND(0, 0x9c, 0x41),
+	      *at = 0x90);
+	PLANT("a bit of 64 in 32", "a bit beyond",
+	      FIND(0, 0x41, 0x83, 0xe2, 31), at[3] = 63);
+	PLANT("a bit's number as it is", "a bit beyond",
+	      FIND(0, 0x41, 0x83, 0xe2, 31), memset(at, 0x90, 4));
+	/* The routine of another mode, as its address is patched in. */
+	jit = j->t->m.bvm->jit;
+	mode = j->x.t->mode;
+	take_copy(j);
+	for (u32 off = 8; off + 5 <= j->x.t->size; off++) {
+		s32 to;
+
+		memcpy(&to, j->code + off + 1, 4);
+		if (j->code[off] != 0xe8 ||
+		    jit->code.exec + j->x.t->code + off + 5 + to !=
+			    jit->stos[mode][W64])
+			continue;
+		add32(j->code + off + 1,
+		      (s32)(jit->stos[(mode + 1) % MMU_COUNT][W64] -
+			    jit->stos[mode][W64]));
+		expect_bad(j, "routine", "a routine of another mode");
+		stop(j);
+		return;
+	}
+	fail_msg("no call of a routine");
+}
+
 /* In place of the immediate of MOV RAX, imm64, ten bytes. */
 static void test_forbidden(void **state)
 {
@@ -518,6 +566,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_jumps, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_landings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_chained, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_system, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_forbidden, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_noise, setup, teardown),

@@ -425,8 +425,7 @@ static bool may_link(const struct bt_trans *from, const struct bt_way *way,
 	    !from->va != !to->va)
 		return false;
 	/* Of fixed code all of it is known (jit_fixed.c). */
-	return from->va ||
-	       (b->pa2 == BT_NO_PAGE && a->pa >> 12 == b->pa >> 12);
+	return from->va || (b->pa2 == BT_NO_PAGE && a->pa >> 12 == b->pa >> 12);
 }
 
 /* Way n of a block is taken for the first time. */

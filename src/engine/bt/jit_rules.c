@@ -34,6 +34,7 @@ static const struct allowed one_byte[] = {
 	{0x28, 0x2d, ANY, FORM_ANY},
 	{0x30, 0x35, ANY, FORM_ANY},
 	{0x38, 0x3d, ANY, FORM_ANY},
+	{0x58, 0x5f, ANY, FORM_ANY}, /* POP: rule 6 */
 	{0x63, 0x63, ANY, FORM_ANY}, /* MOVSXD */
 	{0x69, 0x69, ANY, FORM_ANY}, /* IMUL */
 	{0x6b, 0x6b, ANY, FORM_ANY},
@@ -42,6 +43,7 @@ static const struct allowed one_byte[] = {
 	{0x84, 0x8b, ANY, FORM_ANY}, /* TEST XCHG MOV */
 	{0x8d, 0x8d, ANY, FORM_MEM}, /* LEA */
 	{0x90, 0x99, ANY, FORM_ANY}, /* XCHG with rAX, CBW, CWD */
+	{0x9c, 0x9c, ANY, FORM_ANY}, /* PUSHF: rule 6 */
 	{0x9e, 0x9f, ANY, FORM_ANY}, /* SAHF LAHF */
 	{0xa8, 0xa9, ANY, FORM_ANY}, /* TEST */
 	{0xb0, 0xbf, ANY, FORM_ANY}, /* MOV */
@@ -77,22 +79,23 @@ static const struct allowed one_byte[] = {
 static const struct allowed map_0f[] = {
 	{0x10, 0x17, ANY, FORM_ANY}, /* moves of SSE */
 	{0x28, 0x2f, ANY, FORM_ANY},
+	{0x31, 0x31, ANY, FORM_ANY}, /* RDTSC */
 	{0x40, 0x4f, ANY, FORM_ANY}, /* CMOVcc */
 	{0x50, 0x7f, ANY, FORM_ANY}, /* MMX, SSE */
 	{0x80, 0x8f, ANY, FORM_ANY}, /* Jcc */
 	{0x90, 0x9f, ANY, FORM_ANY}, /* SETcc */
-	{0xa3, 0xa3, ANY, FORM_REG}, /* BT: a bit string reaches anywhere */
+	{0xa3, 0xa3, ANY, FORM_ANY}, /* BT; in memory: a number that is known */
 	{0xa4, 0xa5, ANY, FORM_ANY}, /* SHLD */
-	{0xab, 0xab, ANY, FORM_REG},
+	{0xab, 0xab, ANY, FORM_ANY},
 	{0xac, 0xad, ANY, FORM_ANY}, /* SHRD */
 	{0xae, 0xae, 5, FORM_REG},   /* LFENCE MFENCE SFENCE */
 	{0xae, 0xae, 6, FORM_REG},
 	{0xae, 0xae, 7, FORM_REG},
 	{0xaf, 0xb1, ANY, FORM_ANY}, /* IMUL CMPXCHG */
-	{0xb3, 0xb3, ANY, FORM_REG},
+	{0xb3, 0xb3, ANY, FORM_ANY},
 	{0xb6, 0xb8, ANY, FORM_ANY}, /* MOVZX POPCNT */
 	{0xba, 0xba, ANY, FORM_ANY}, /* BT and its kin with an immediate */
-	{0xbb, 0xbb, ANY, FORM_REG},
+	{0xbb, 0xbb, ANY, FORM_ANY},
 	{0xbc, 0xc6, ANY, FORM_ANY}, /* BSF BSR MOVSX XADD MOVNTI, of SSE */
 	{0xc7, 0xc7, 1, FORM_MEM},   /* CMPXCHG8B CMPXCHG16B */
 	{0xc8, 0xf6, ANY, FORM_ANY}, /* BSWAP, MMX, SSE */
@@ -184,6 +187,16 @@ static const struct field fields[] = {
 	FIELD(gpr[X86_R11], true),
 	FIELD(aflags, true),
 	FIELD(attention, false),
+	FIELD(eflags, true),
+	FIELD(intr_hint, false),
+	FIELD(shadow, true),
+	FIELD(shadow_ip, true),
+	FIELD(cr4, false),
+	FIELD(seg[X86_GS].base, true),
+	FIELD(seg_base[X86_GS], true),
+	FIELD(msr.kernel_gs_base, true),
+	FIELD(msr.tsc_aux, false),
+	FIELD(rdtsc_offset, false),
 	FIELD(seg_base[X86_FS], false),
 	FIELD(seg_base[X86_GS], false),
 	FIELD(seg[X86_ES].selector, false),
@@ -213,10 +226,12 @@ static const struct field mode_fields[] = {
 	FIELD(window[0].tag, false),
 	FIELD(window[0].addend, false),
 	FIELD(land_mask[0], false),
+	FIELD(rdtsc_slow[0], false),
 };
 static const u32 mode_strides[] = {
 	sizeof(struct bt_window),
 	sizeof(struct bt_window),
+	sizeof(u64),
 	sizeof(u64),
 };
 _Static_assert(ARRAY_SIZE(mode_fields) == ARRAY_SIZE(mode_strides),

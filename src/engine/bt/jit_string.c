@@ -99,7 +99,7 @@ static void repeat(struct routine *r, unsigned byte_op)
 {
 	struct emit *e = r->e;
 
-	em_insn(e, EM_W | 0x01, X86_RCX, FIELD(stat_rep)); /* add */
+	em_insn(e, EM_W | 0x01, X86_RCX, FIELD(stat.rep)); /* add */
 	if (r->width == W16)
 		em_byte(e, 0x66);
 	em_byte(e, 0xf3);

@@ -19,7 +19,12 @@
  *        the block's beginning covers, as long as it is known how far R11 has
  *        moved since.
  *  4. Jumps and calls lead to instructions of the block, or to the thunks; a
- *     call of a thunk is followed by the word that tells the thunk who called.
+ *     call of a thunk is followed by the word that tells the thunk who called,
+ *     but that of a string routine (jit_string.c), which returns.
+ *  5. Between kernel modes the code may change, by writing bt_cpu.tlb and
+ *     bt_cpu.mode one after the other. What the mode is at an instruction of
+ *     the guest, bt_place says.
+ *  6. The host's stack is used by PUSHF alone, with a POP behind it.
  *
  * Where ways meet, of the registers nothing is known, of the stack what all of
  * them know. Other blocks come by the entries: to the body knowing nothing, and
@@ -51,7 +56,8 @@ enum kind {
 	V_NUMBER,  /* n at most */
 	V_LANDING, /* even, n at most */
 	V_TAG,	   /* a TLB entry's tag for writing, and */
-	V_PAGE	   /* its addend */
+	V_PAGE,	   /* its addend */
+	V_TABLE,   /* the TLB of mode n */
 };
 
 struct value {
@@ -89,8 +95,11 @@ struct walk {
 	s64 lo, hi; /* the checked part of the stack, likewise */
 	u32 found;  /* of whom the entry's page has [found_lo, found_hi) */
 	s64 found_lo, found_hi;
-	bool torn; /* the window's tag has been written, its addend not yet */
-	bool dead; /* no way leads here from the instruction before */
+	bool torn;   /* the window's tag has been written, its addend not yet */
+	u8 mode;     /* enum bt_mmu here */
+	int table;   /* bt_cpu.tlb is this mode's, bt_cpu.mode not yet; or -1 */
+	bool pushed; /* there is something on the host's stack */
+	bool dead;   /* no way leads here from the instruction before */
 	struct shot *shot; /* SHOTS of them */
 	unsigned shots;
 	int cmp; /* tracked register that was just compared, -1: none */
@@ -241,6 +250,20 @@ static const u8 *outside(const struct walk *w, s64 target)
 	return w->s->jit->code.exec + w->s->at + target;
 }
 
+/* Is it a routine for REP MOVS or REP STOS, for the mode or, -1, any? */
+static bool is_routine(const struct walk *w, const u8 *to, int mode)
+{
+	const struct bt_jit *jit = w->s->jit;
+
+	for (int m = 0; m < MMU_COUNT; m++)
+		for (unsigned width = W8; width <= W64; width++)
+			if ((mode < 0 || mode == m) &&
+			    (to == jit->stos[m][width] ||
+			     to == jit->movs[m][width]))
+				return true;
+	return false;
+}
+
 /* How many callers' numbers the thunk takes; 0: it is none. */
 static unsigned thunk_numbers(const struct walk *w, const u8 *to)
 {
@@ -260,6 +283,8 @@ static const char *check_call(const struct walk *w)
 	unsigned numbers = thunk_numbers(w, outside(w, target_of(w)));
 	u32 at = w->off + w->i.len, word = 0;
 
+	if (is_routine(w, outside(w, target_of(w)), -1))
+		return NO_WHY;
 	if (!numbers)
 		return "call of what is no thunk";
 	if (w->s->size - at < DATA_BYTES)
@@ -295,7 +320,10 @@ static const char *note_jump(struct walk *w)
 
 static u32 length(const struct walk *w)
 {
-	return w->i.len + (is(w, 0, 0xe8) ? DATA_BYTES : 0u);
+	bool data =
+		is(w, 0, 0xe8) && !is_routine(w, outside(w, target_of(w)), -1);
+
+	return w->i.len + (data ? DATA_BYTES : 0u);
 }
 
 /* ---- the first pass: where instructions begin, and rules 1 and 4 ------- */
@@ -361,7 +389,7 @@ static const char *check_marks(struct walk *w)
 static s64 tlb_field(const struct walk *w, size_t field)
 {
 	return (s64)(offsetof(struct bt_cpu, mmu) +
-		     w->s->t->mode * sizeof(struct bt_tlb) +
+		     w->mode * sizeof(struct bt_tlb) +
 		     offsetof(struct bt_tlb, e) + field);
 }
 
@@ -374,8 +402,7 @@ static s64 window_field(const struct walk *w, size_t field)
 static s64 landing_field(const struct walk *w, size_t field)
 {
 	return (s64)(offsetof(struct bt_cpu, land) +
-		     bt_landing_base(w->s->t->mode) *
-			     sizeof(struct bt_landing) +
+		     bt_landing_base(w->mode) * sizeof(struct bt_landing) +
 		     field);
 }
 
@@ -459,6 +486,62 @@ static bool step_move(struct walk *w)
 	return true;
 }
 
+/* lea r, [the TLB of a kernel's mode]; mov [tlb], r; mov byte [mode], that. */
+static bool step_mode(struct walk *w)
+{
+	s64 table = w->i.disp - (s64)offsetof(struct bt_cpu, mmu);
+	s64 mode = table / (s64)sizeof(struct bt_tlb);
+	const struct value *v = known(w, w->reg);
+
+	if (!has_base(w, H_CPU) || w->i.x != BT_REG_ZERO ||
+	    w->s->t->mode == MMU_USER)
+		return false;
+	if (is(w, 0, 0x8d) && w->i.width == W64 && tracked(w->reg) &&
+	    (mode == MMU_KERNEL || mode == MMU_KERNEL_AC) &&
+	    table % (s64)sizeof(struct bt_tlb) == 0) {
+		set(w, w->reg, (struct value){V_TABLE, .n = mode});
+		return true;
+	}
+	if (is(w, 0, 0x89) && w->i.width == W64 && v->kind == V_TABLE &&
+	    w->i.disp == offsetof(struct bt_cpu, tlb)) {
+		w->table = (int)v->n;
+		return true;
+	}
+	if (is(w, 0, 0xc6) && w->table >= 0 && w->i.imm == w->table &&
+	    w->i.disp == offsetof(struct bt_cpu, mode)) {
+		w->mode = (u8)w->table;
+		w->table = -1;
+		return true;
+	}
+	return false;
+}
+
+/* PUSHF, and the POP right behind it. */
+static const char *step_push(struct walk *w)
+{
+	bool pop = w->p.map == 0 && (w->p.opcode & 0xf8) == 0x58;
+
+	if (w->pushed != pop || (pop && !tracked(w->rm)) || w->p.opsize)
+		return "the host's stack";
+	w->pushed = !pop;
+	if (pop)
+		forget(w, w->rm);
+	return NO_WHY;
+}
+
+static bool uses_stack(const struct walk *w)
+{
+	return is(w, 0, 0x9c) ||
+	       (w->p.map == 0 && (w->p.opcode & 0xf8) == 0x58);
+}
+
+/* A bit of memory by a number in a register, which may reach anywhere. */
+static bool is_bit_string(const struct walk *w)
+{
+	return w->i.mem && (is(w, 1, 0xa3) || is(w, 1, 0xab) ||
+			    is(w, 1, 0xb3) || is(w, 1, 0xbb));
+}
+
 /* A comparison with what a place must not exceed, right before a JA: behind
  * that it is a place from which this many bytes lie in the page. */
 static void note_compare(struct walk *w)
@@ -501,7 +584,7 @@ static bool is_landing(struct walk *w, size_t field)
 
 	return has_base(w, H_CPU) && has_index(w, H_B, 3) &&
 	       w->i.disp == landing_field(w, field) && x->kind == V_LANDING &&
-	       x->n <= 2 * (s64)(bt_landings(w->s->t->mode) - 1);
+	       x->n <= 2 * (s64)(bt_landings(w->mode) - 1);
 }
 
 /* ---- rules 2 and 3: accesses ------------------------------------------- */
@@ -542,6 +625,9 @@ static const char *check_host(struct walk *w)
 		return "access of more than was checked";
 	if (writes_memory(w) && !v->write)
 		return "write at what was checked for reading";
+	if (is_bit_string(w) && (known(w, w->reg)->kind != V_NUMBER ||
+				 known(w, w->reg)->n >= 8 * access_size(w)))
+		return "a bit beyond what was checked";
 	return NO_WHY;
 }
 
@@ -654,7 +740,7 @@ static bool step_value(struct walk *w)
 
 static bool step_loaded(struct walk *w)
 {
-	unsigned mode = w->s->t->mode;
+	unsigned mode = w->mode;
 	s64 mask = (s64)(offsetof(struct bt_cpu, land_mask) + 8 * mode);
 
 	if (w->p.map == 0 && w->p.opcode >= 0xb8 && w->p.opcode <= 0xbf &&
@@ -764,13 +850,25 @@ static bool is_way_as_told(const struct walk *w)
 
 static const char *step_jump(struct walk *w)
 {
-	bool always = !is_jcc(w) && !is(w, 0, 0xe3);
+	bool routine = is(w, 0, 0xe8) &&
+		       is_routine(w, outside(w, target_of(w)), w->mode);
+	bool always = !is_jcc(w) && !is(w, 0, 0xe3) && !routine;
 	bool to_first = is(w, 0, 0xe9) && target_of(w) == w->s->t->at[0].host &&
 			target_of(w) != w->s->t->body;
 	const char *why = note_shot(w);
 
 	if (w->torn)
 		return "half a window";
+	if (w->table >= 0)
+		return "half a mode";
+	if (w->pushed)
+		return "the host's stack";
+	if (is(w, 0, 0xe8) && !routine &&
+	    is_routine(w, outside(w, target_of(w)), -1))
+		return "a routine of another mode";
+	if (routine)
+		for (unsigned k = 0; k < TRACKED; k++)
+			forget(w, FIRST + k);
 	if (is(w, 0, 0xff) && !is_landing(w, offsetof(struct bt_landing, code)))
 		return "indirect jump to what is no landing";
 	if (is(w, 0, 0xe8) && !is_way_as_told(w))
@@ -791,9 +889,15 @@ static const char *step(struct walk *w)
 		w->cmp = -1;
 		return why;
 	}
+	if (uses_stack(w))
+		return step_push(w);
+	if (w->pushed)
+		return "the host's stack";
 	note_compare(w);
 	/* It changes nothing but flags. */
 	if (w->cmp >= 0)
+		return NO_WHY;
+	if (step_mode(w))
 		return NO_WHY;
 	if (is(w, 0, 0x8d))
 		return step_lea(w);
@@ -815,6 +919,8 @@ static bool may_move_rsp(const struct bt_insn *i)
 	if (!(row->jit_ops & (JIT_G_W | JIT_E_W | JIT_V_W)) &&
 	    class == JIT_COPY)
 		return false;
+	if (class == JIT_SYS || class == JIT_STRING)
+		return false;
 	if (class != JIT_COPY && class != JIT_SIMD && class != JIT_NOP)
 		return true;
 	return i->a == rsp || i->v == rsp || (!i->mem && i->b == rsp);
@@ -825,6 +931,13 @@ static const char *enter_place(struct walk *w, unsigned n)
 	const struct bt_trans *t = w->s->t;
 	bool held = t->at[n].held == HELD_WINDOW;
 
+	if (!w->dead && w->mode != t->at[n].mode)
+		return "another mode than its place says";
+	w->mode = t->at[n].mode;
+	if (w->mode != t->mode &&
+	    (t->mode == MMU_USER || w->mode != MMU_KERNEL) &&
+	    (t->mode == MMU_USER || w->mode != MMU_KERNEL_AC))
+		return "a place in no mode of a kernel";
 	if (held && !w->dead && known(w, H_B)->kind != V_ADDEND)
 		return "R9 is not what its place says";
 	if (w->dead && n && may_move_rsp(&t->block->insn[n - 1]))
@@ -859,11 +972,16 @@ static const char *arrive(struct walk *w)
 	if (w->torn &&
 	    (w->marks[w->off] & MARK_TARGET || t->at[w->place].host == w->off))
 		return "half a window";
+	if ((w->table >= 0 || w->pushed) &&
+	    (w->marks[w->off] & MARK_TARGET || t->at[w->place].host == w->off))
+		return "half a mode, or a push";
 	if (w->marks[w->off] & MARK_TARGET)
 		join(w);
 	if (w->off == t->poll || w->off == t->lost || w->off == t->ind ||
-	    w->off == t->body || w->off == t->poll_in)
+	    w->off == t->body || w->off == t->poll_in) {
 		forget_all(w);
+		w->mode = t->mode;
+	}
 	if (w->off == t->ind)
 		set(w, H_B,
 		    (struct value){V_LANDING,
@@ -889,7 +1007,8 @@ static const char *second_pass(struct walk *w)
 	const char *why = NO_WHY;
 
 	forget_all(w);
-	w->cmp = -1;
+	w->cmp = w->table = -1;
+	w->mode = w->s->t->mode;
 	w->dead = true;
 	for (w->off = 8; w->off < w->s->size; w->off += length(w)) {
 		why = decode(w);
