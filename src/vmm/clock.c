@@ -202,7 +202,8 @@ void clock_start(struct vm_clock *clock)
 		return;
 	if (clock->tsc_fixed) {
 		clock->ns_base = clock_ns(clock);
-		clock->tsc_base = clock->paused_tsc = clock_host_tsc(clock);
+		clock->tsc_base = clock_host_tsc(clock);
+		clock->paused_tsc = clock->tsc_base;
 	}
 	clock->tsc_offset = clock->paused_tsc - clock_host_tsc(clock);
 	clock->paused = false;
