@@ -148,13 +148,13 @@ def test_engines(suite):
 
 
 def test_stats(suite):
-    """Both parts of the start have been, and the guest's one call left."""
+    """Both parts of the start have been, and the guest ran."""
     got = suite.run([*suite.kernel("debug-exit"), "--debug-exit", "0xf4",
                      "--engine", "bt", "--stats"])
     said = dict(line.split(" ", 1) for line in
                 got.stderr.decode(errors="replace").splitlines())
     for name in ("start.us_before_main", "start.us_to_guest",
-                 "vcpu0.instructions"):
+                 "vcpu0.decoded"):
         suite.check(f"--stats: {name} is a number above 0", True,
                     said.get(name, "").isdigit() and int(said[name]) > 0)
 
