@@ -40,15 +40,17 @@ static bool uses_pdptes(const struct bt_cpu *c, u64 cr0, u64 cr4)
 
 /* ---- CR0 --------------------------------------------------------------- */
 
-/* [1] 4.1.2 and 10.8.5. */
+/* [1] 4.1.2 and 10.8.5. On AMD's CPUs TR after a reset is of that type, with a
+ * null selector, which LTR refuses; a vCPU that comes from KVM may have it. */
 static void check_paging_on(struct bt_cpu *c)
 {
 	const u16 busy_tss16 = 3;
+	const struct x86_segment *tr = &c->seg[X86_TR];
 
 	if (!(c->msr.efer & EFER_LME))
 		return;
 	if (!(c->cr4 & CR4_PAE) || c->seg[X86_CS].attr & SEG_L ||
-	    (c->seg[X86_TR].attr & SEG_TYPE) == busy_tss16)
+	    ((tr->attr & SEG_TYPE) == busy_tss16 && tr->selector))
 		bt_gp(c);
 }
 
