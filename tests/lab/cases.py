@@ -33,6 +33,7 @@ class Case:
         self.name = name
         self.script = script
         self.limit = limit
+        self.again = False  # tried before
         self.modules = []
         self.programs = []
         self.needs = Needs()
