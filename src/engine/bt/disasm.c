@@ -10,15 +10,11 @@
  */
 #include "engine/bt/disasm.h"
 
+#include "util/text.h"
+
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-struct text {
-	char *buf;
-	size_t len, used;
-};
 
 struct context {
 	const struct bt_insn *i;
@@ -28,20 +24,6 @@ struct context {
 	unsigned imms; /* immediates named so far */
 	struct text *out;
 };
-
-static void __attribute__((format(printf, 2, 3)))
-put(struct text *t, const char *format, ...)
-{
-	va_list list;
-	int n;
-
-	if (t->used >= t->len)
-		return;
-	va_start(list, format);
-	n = vsnprintf(t->buf + t->used, t->len - t->used, format, list);
-	va_end(list);
-	t->used += n > 0 ? (size_t)n : 0;
-}
 
 /* ---- registers --------------------------------------------------------- */
 
@@ -54,24 +36,24 @@ static void put_gpr(struct text *t, unsigned n, unsigned width, bool rex)
 	static const char *const suffix[] = {"b", "w", "d", ""};
 
 	if (n >= 8)
-		put(t, "r%u%s", n, suffix[width]);
+		text_put(t, "r%u%s", n, suffix[width]);
 	else if (width == W8 && rex && n >= 4)
-		put(t, "%sl", names[n]);
+		text_put(t, "%sl", names[n]);
 	else if (width == W8)
-		put(t, "%s", low[n]);
+		text_put(t, "%s", low[n]);
 	else
-		put(t, "%s%s",
-		    width == W64   ? "r"
-		    : width == W32 ? "e"
-				   : "",
-		    names[n]);
+		text_put(t, "%s%s",
+			 width == W64	? "r"
+			 : width == W32 ? "e"
+					: "",
+			 names[n]);
 }
 
 static void put_vector(const struct context *d, unsigned n)
 {
 	bool wide = d->p->vex_l && !(d->row->attrs & ROW_LIG);
 
-	put(d->out, "%cmm%u", wide ? 'y' : 'x', n);
+	text_put(d->out, "%cmm%u", wide ? 'y' : 'x', n);
 }
 
 static unsigned reg_number(const struct context *d)
@@ -88,7 +70,7 @@ static void put_segment(struct text *t, unsigned seg)
 {
 	static const char names[][3] = {"es", "cs", "ss", "ds", "fs", "gs"};
 
-	put(t, "%s", seg < ARRAY_SIZE(names) ? names[seg] : "s?");
+	text_put(t, "%s", seg < ARRAY_SIZE(names) ? names[seg] : "s?");
 }
 
 /* ---- operand sizes ----------------------------------------------------- */
@@ -140,29 +122,29 @@ static void put_size(struct text *t, unsigned bytes)
 
 	for (unsigned k = 0; k < ARRAY_SIZE(sizes); k++)
 		if (sizes[k].bytes == bytes)
-			put(t, "%s ptr ", sizes[k].name);
+			text_put(t, "%s ptr ", sizes[k].name);
 }
 
 static void put_disp(struct text *t, s64 disp, bool first)
 {
 	if (first)
-		put(t, "%#" PRIx64, (u64)disp);
+		text_put(t, "%#" PRIx64, (u64)disp);
 	else if (disp)
-		put(t, "%c%#" PRIx64, disp < 0 ? '-' : '+',
-		    (u64)(disp < 0 ? -disp : disp));
+		text_put(t, "%c%#" PRIx64, disp < 0 ? '-' : '+',
+			 (u64)(disp < 0 ? -disp : disp));
 }
 
 static void put_index(const struct context *d, bool first)
 {
 	const struct bt_insn *i = d->i;
 
-	put(d->out, "%s", first ? "" : "+");
+	text_put(d->out, "%s", first ? "" : "+");
 	if (d->row->attrs & ROW_VSIB)
 		put_vector(d, i->x / 8);
 	else
 		put_gpr(d->out, i->x / 8, i->asize, true);
 	if (i->scale)
-		put(d->out, "*%u", 1u << i->scale);
+		text_put(d->out, "*%u", 1u << i->scale);
 }
 
 static void put_memory(const struct context *d, unsigned bytes)
@@ -173,11 +155,11 @@ static void put_memory(const struct context *d, unsigned bytes)
 	put_size(d->out, bytes);
 	if (d->p->segment != 0xff) {
 		put_segment(d->out, i->seg);
-		put(d->out, ":");
+		text_put(d->out, ":");
 	}
-	put(d->out, "[");
+	text_put(d->out, "[");
 	if (i->b == BT_REG_IP) {
-		put(d->out, "rip");
+		text_put(d->out, "rip");
 	} else if (!first) {
 		put_gpr(d->out, i->b / 8, i->asize, true);
 	}
@@ -186,7 +168,7 @@ static void put_memory(const struct context *d, unsigned bytes)
 		first = false;
 	}
 	put_disp(d->out, d->p->disp, first);
-	put(d->out, "]");
+	text_put(d->out, "]");
 }
 
 /* String operations and moffs: the place is in the instruction. */
@@ -198,15 +180,15 @@ static void put_implied(const struct context *d, const char *op)
 	put_size(d->out, 1u << letter_width(d, op[1]));
 	if (op[0] == 'Y' || d->p->segment != 0xff) {
 		put_segment(d->out, seg);
-		put(d->out, ":");
+		text_put(d->out, ":");
 	}
-	put(d->out, "[");
+	text_put(d->out, "[");
 	if (op[0] == 'O')
-		put(d->out, "%#" PRIx64, d->p->imm);
+		text_put(d->out, "%#" PRIx64, d->p->imm);
 	else
 		put_gpr(d->out, op[0] == 'Y' ? X86_RDI : X86_RSI, i->asize,
 			true);
-	put(d->out, "]");
+	text_put(d->out, "]");
 }
 
 /* ---- operands ---------------------------------------------------------- */
@@ -216,8 +198,8 @@ static void put_immediate(struct context *d, const char *op)
 	u64 val = d->imms++ ? (u64)(u32)d->p->disp : d->p->imm;
 	bool negative = (op[1] == 'b' || op[1] == 'z') && (s64)val < 0;
 
-	put(d->out, "%s%#" PRIx64, negative ? "-" : "",
-	    negative ? 0 - val : val);
+	text_put(d->out, "%s%#" PRIx64, negative ? "-" : "",
+		 negative ? 0 - val : val);
 }
 
 static void put_target(const struct context *d)
@@ -225,8 +207,8 @@ static void put_target(const struct context *d)
 	static const u64 masks[] = {0, 0xffff, 0xffffffff, ~0ull};
 	u64 to = d->ip + d->i->len + d->p->imm;
 
-	put(d->out, "%#" PRIx64,
-	    to & masks[d->i->code == W64 ? W64 : d->i->width & 3]);
+	text_put(d->out, "%#" PRIx64,
+		 to & masks[d->i->code == W64 ? W64 : d->i->width & 3]);
 }
 
 static void put_rm(const struct context *d, const char *op)
@@ -245,7 +227,7 @@ static void put_rm(const struct context *d, const char *op)
 		break;
 	case 'Q':
 	case 'N':
-		put(d->out, "mm%u", n & 7);
+		text_put(d->out, "mm%u", n & 7);
 		break;
 	default:
 		put_vector(d, n);
@@ -278,13 +260,13 @@ static void put_other(struct context *d, const char *op)
 		put_vector(d, d->p->imm >> 4 & 15);
 		break;
 	case 'P':
-		put(d->out, "mm%u", reg & 7);
+		text_put(d->out, "mm%u", reg & 7);
 		break;
 	case 'S':
 		put_segment(d->out, reg & 7);
 		break;
 	default: /* C, D: control and debug registers */
-		put(d->out, "%cr%u", op[0] | 0x20, reg);
+		text_put(d->out, "%cr%u", op[0] | 0x20, reg);
 	}
 }
 
@@ -295,7 +277,8 @@ static void put_fixed(const struct context *d, const char *op)
 		return;
 	}
 	for (; *op; op++)
-		put(d->out, "%c", *op >= 'A' && *op <= 'Z' ? *op | 0x20 : *op);
+		text_put(d->out, "%c",
+			 *op >= 'A' && *op <= 'Z' ? *op | 0x20 : *op);
 }
 
 static bool is_fixed(const char *op)
@@ -320,8 +303,8 @@ static void put_operand(struct context *d, const char *op)
 	else if (op[0] == 'J')
 		put_target(d);
 	else if (op[0] == 'A')
-		put(d->out, "%#x:%#" PRIx64, (u32)d->p->disp & 0xffff,
-		    d->p->imm);
+		text_put(d->out, "%#x:%#" PRIx64, (u32)d->p->disp & 0xffff,
+			 d->p->imm);
 	else if (strchr("OXY", op[0]))
 		put_implied(d, op);
 	else
@@ -338,7 +321,7 @@ static void put_operands(struct context *d)
 		size_t n = strcspn(at, ",");
 
 		snprintf(op, sizeof(op), "%.*s", (int)n, at);
-		put(d->out, "%s", between);
+		text_put(d->out, "%s", between);
 		put_operand(d, op);
 		between = ", ";
 		at += n + (at[n] == ',');
@@ -346,7 +329,7 @@ static void put_operands(struct context *d)
 	/* x87 rows name no registers; ST(i) is ModRM.rm. */
 	if (!*d->row->operands && d->row->attrs & ROW_X87 && !d->i->mem &&
 	    d->row->rm < 0)
-		put(d->out, " st(%u)", d->p->modrm & 7);
+		text_put(d->out, " st(%u)", d->p->modrm & 7);
 }
 
 void bt_disasm(const struct bt_insn *insn, const struct bt_parts *parts, u64 ip,
@@ -364,9 +347,9 @@ void bt_disasm(const struct bt_insn *insn, const struct bt_parts *parts, u64 ip,
 		return;
 	buf[0] = '\0';
 	if (parts->lock)
-		put(&text, "lock ");
+		text_put(&text, "lock ");
 	if (parts->rep && d.row->prefix < 2)
-		put(&text, "%s", reps[parts->rep]);
-	put(&text, "%s", d.row->name);
+		text_put(&text, "%s", reps[parts->rep]);
+	text_put(&text, "%s", d.row->name);
 	put_operands(&d);
 }

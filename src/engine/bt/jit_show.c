@@ -8,11 +8,11 @@
 
 #include "engine/bt/disasm.h"
 #include "util/fd.h"
+#include "util/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,30 +74,11 @@ static int map_open(struct err *err)
 
 /* ---- dumps ------------------------------------------------------------- */
 
-struct text {
-	char *buf;
-	size_t len, used;
-};
-
-static void __attribute__((format(printf, 2, 3)))
-put(struct text *t, const char *format, ...)
-{
-	va_list list;
-	int n;
-
-	if (t->used >= t->len)
-		return;
-	va_start(list, format);
-	n = vsnprintf(t->buf + t->used, t->len - t->used, format, list);
-	va_end(list);
-	t->used += n > 0 ? (size_t)n : 0;
-}
-
 static void put_bytes(struct text *t, const u8 *bytes, unsigned len)
 {
 	for (unsigned k = 0; k < len; k++)
-		put(t, "%02x", bytes[k]);
-	put(t, "%*s ", len < 12 ? 2 * (int)(12 - len) : 0, "");
+		text_put(t, "%02x", bytes[k]);
+	text_put(t, "%*s ", len < 12 ? 2 * (int)(12 - len) : 0, "");
 }
 
 /* One instruction of 64-bit code; its length, 0: it is none. */
@@ -113,7 +94,7 @@ static unsigned put_insn(struct text *t, const u8 *bytes, unsigned avail,
 		return 0;
 	bt_disasm(&insn, &parts, ip, line, sizeof(line));
 	put_bytes(t, bytes, insn.len);
-	put(t, "%s", line);
+	text_put(t, "%s", line);
 	return insn.len;
 }
 
@@ -126,7 +107,7 @@ static void put_flags(struct text *t, u16 flags)
 		     {FLAG_AF, 'a'}, {FLAG_PF, 'p'}, {FLAG_CF, 'c'}};
 
 	for (unsigned k = 0; k < ARRAY_SIZE(names); k++)
-		put(t, "%c", flags & names[k].bit ? names[k].name : '-');
+		text_put(t, "%c", flags & names[k].bit ? names[k].name : '-');
 }
 
 /* d: the guest's instructions. */
@@ -135,10 +116,10 @@ static void dump_decode(struct text *t, const struct jit *j)
 	for (unsigned n = 0; n < j->b->count; n++) {
 		unsigned at = j->t->at[n].guest;
 
-		put(t, "d %3u %#" PRIx64 " ", n, j->c->gpr[17] + at);
+		text_put(t, "d %3u %#" PRIx64 " ", n, j->c->gpr[17] + at);
 		put_insn(t, j->bytes + at, j->b->bytes - at, j->c->gpr[17] + at,
 			 j->c->policy->features);
-		put(t, "\n");
+		text_put(t, "\n");
 	}
 }
 
@@ -146,12 +127,12 @@ static void dump_decode(struct text *t, const struct jit *j)
  * covers. */
 static void dump_analyse(struct text *t, const struct jit *j)
 {
-	put(t, "a window [rsp%+d, %+d)\n", j->t->win_lo,
-	    j->t->win_lo + j->t->win_size);
+	text_put(t, "a window [rsp%+d, %+d)\n", j->t->win_lo,
+		 j->t->win_lo + j->t->win_size);
 	for (unsigned n = 0; n < j->b->count; n++) {
-		put(t, "a %3u live ", n);
+		text_put(t, "a %3u live ", n);
 		put_flags(t, j->note[n].live);
-		put(t, "%s\n", j->note[n].window ? " window" : "");
+		text_put(t, "%s\n", j->note[n].window ? " window" : "");
 	}
 }
 
@@ -187,11 +168,11 @@ static unsigned put_thunk(struct text *t, const struct jit *j, const u8 *bytes,
 	name = thunk_name(j->jit, exec + 5 + delta);
 	if (!name)
 		return 0;
-	put(t, "  ; %s", name);
+	text_put(t, "  ; %s", name);
 	if (bytes[0] == 0xe9)
 		return 0;
 	memcpy(&word, bytes + 5, 4);
-	put(t, " %u", word >> 24);
+	text_put(t, " %u", word >> 24);
 	return 4;
 }
 
@@ -207,10 +188,10 @@ static void put_entry(struct text *t, const struct bt_trans *tr, unsigned off)
 
 	for (unsigned k = 0; k < ARRAY_SIZE(entries); k++)
 		if (entries[k].at == off)
-			put(t, "e     %s:\n", entries[k].name);
+			text_put(t, "e     %s:\n", entries[k].name);
 	for (unsigned n = 0; n < tr->block->count; n++)
 		if (tr->at[n].host == off)
-			put(t, "e   insn %u:\n", n);
+			text_put(t, "e   insn %u:\n", n);
 }
 
 /* e: host code by offset into the code memory. */
@@ -225,12 +206,12 @@ static void dump_emit(struct text *t, const struct jit *j)
 		unsigned len;
 
 		put_entry(t, j->t, off);
-		put(t, "e %08x ", j->t->code + off);
+		text_put(t, "e %08x ", j->t->code + off);
 		len = put_insn(t, bytes, j->t->size - off, j->t->code + off,
 			       ~0ull);
 		if (len)
 			len += put_thunk(t, j, bytes, exec);
-		put(t, "\n");
+		text_put(t, "\n");
 		off += len ? len : 1;
 	}
 }
@@ -243,12 +224,13 @@ static void dump(const struct jit_show *show, const struct jit *j)
 
 	if (!t.buf)
 		return;
-	put(&t,
-	    "block %s rip %#" PRIx64 " pa %#" PRIx64 ": %u instructions, %u "
-	    "bytes, %u of code at %#x%s\n",
-	    mode_name[j->t->mode], j->c->gpr[17], j->b->pa, j->b->count,
-	    j->b->bytes, j->t->size, j->t->code,
-	    j->t->level == LEVEL_PLAIN ? ", no window" : "");
+	text_put(&t,
+		 "block %s rip %#" PRIx64 " pa %#" PRIx64
+		 ": %u instructions, %u "
+		 "bytes, %u of code at %#x%s\n",
+		 mode_name[j->t->mode], j->c->gpr[17], j->b->pa, j->b->count,
+		 j->b->bytes, j->t->size, j->t->code,
+		 j->t->level == LEVEL_PLAIN ? ", no window" : "");
 	if (show->dump & JIT_DUMP_DECODE)
 		dump_decode(&t, j);
 	if (show->dump & JIT_DUMP_ANALYSE)

@@ -6,32 +6,13 @@
 #include "engine/bt/decode.h"
 #include "engine/bt/jit.h"
 #include "engine/bt/vm.h"
+#include "util/text.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
 
 #define TOP_ROWS 24
-
-struct text {
-	char *buf;
-	size_t len, used;
-};
-
-static void __attribute__((format(printf, 2, 3)))
-put(struct text *t, const char *format, ...)
-{
-	va_list list;
-	int n;
-
-	if (t->used >= t->len)
-		return;
-	va_start(list, format);
-	n = vsnprintf(t->buf + t->used, t->len - t->used, format, list);
-	va_end(list);
-	t->used += n > 0 ? (size_t)n : 0;
-}
 
 /* ---- one vCPU ---------------------------------------------------------- */
 
@@ -108,11 +89,11 @@ static void put_faults(struct text *t, const struct bt_cpu *c)
 
 	for (unsigned v = 0; v < ARRAY_SIZE(c->stat.faults); v++)
 		sum += c->stat.faults[v];
-	put(t, "vcpu%u.faults %" PRIu64 "\n", c->vcpu->id, sum);
+	text_put(t, "vcpu%u.faults %" PRIu64 "\n", c->vcpu->id, sum);
 	for (unsigned v = 0; v < ARRAY_SIZE(c->stat.faults); v++)
 		if (c->stat.faults[v])
-			put(t, "vcpu%u.faults.%u %" PRIu64 "\n", c->vcpu->id, v,
-			    c->stat.faults[v]);
+			text_put(t, "vcpu%u.faults.%u %" PRIu64 "\n",
+				 c->vcpu->id, v, c->stat.faults[v]);
 }
 
 /* Ticks as microseconds. */
@@ -120,8 +101,8 @@ static void put_times(struct text *t, const struct bt_cpu *c,
 		      const struct line *lines, unsigned count, double us)
 {
 	for (unsigned k = 0; k < count; k++)
-		put(t, "vcpu%u.us.%s %.0f\n", c->vcpu->id, lines[k].name,
-		    (double)value(&c->stat, &lines[k]) * us);
+		text_put(t, "vcpu%u.us.%s %.0f\n", c->vcpu->id, lines[k].name,
+			 (double)value(&c->stat, &lines[k]) * us);
 }
 
 /* Of blocks that translated code went to, those it jumped straight to. */
@@ -140,23 +121,23 @@ static void put_counted(struct text *t, const struct bt_cpu *c, double us)
 	const struct bt_stats *s = &c->stat;
 	unsigned id = c->vcpu->id;
 
-	put(t,
-	    "vcpu%u.translated_instructions %" PRIu64 "\n"
-	    "vcpu%u.translated_block_runs %" PRIu64 "\n"
-	    "vcpu%u.landings %" PRIu64 "\n"
-	    "vcpu%u.chained_percent %.1f\n",
-	    id, s->run_insns, id, s->run_blocks, id, s->landings, id,
-	    chain_rate(s));
+	text_put(t,
+		 "vcpu%u.translated_instructions %" PRIu64 "\n"
+		 "vcpu%u.translated_block_runs %" PRIu64 "\n"
+		 "vcpu%u.landings %" PRIu64 "\n"
+		 "vcpu%u.chained_percent %.1f\n",
+		 id, s->run_insns, id, s->run_blocks, id, s->landings, id,
+		 chain_rate(s));
 	put_times(t, c, counted_times, ARRAY_SIZE(counted_times), us);
 }
 
 static void put_vcpu(struct text *t, const struct bt_cpu *c, double us)
 {
-	put(t, "vcpu%u.interpreted_instructions %" PRIu64 "\n", c->vcpu->id,
-	    c->retired);
+	text_put(t, "vcpu%u.interpreted_instructions %" PRIu64 "\n",
+		 c->vcpu->id, c->retired);
 	for (unsigned k = 0; k < ARRAY_SIZE(counters); k++)
-		put(t, "vcpu%u.%s %" PRIu64 "\n", c->vcpu->id, counters[k].name,
-		    value(&c->stat, &counters[k]));
+		text_put(t, "vcpu%u.%s %" PRIu64 "\n", c->vcpu->id,
+			 counters[k].name, value(&c->stat, &counters[k]));
 	put_faults(t, c);
 	put_times(t, c, times, ARRAY_SIZE(times), us);
 	if (c->check && t->used < t->len)
@@ -190,8 +171,9 @@ static void put_rows(struct text *t, const char *what, struct rows *rows)
 
 		if (!rows->count[r])
 			return;
-		put(t, "%s.%s%s%s %" PRIu64 "\n", what, row->name,
-		    row->operands[0] ? "_" : "", row->operands, rows->count[r]);
+		text_put(t, "%s.%s%s%s %" PRIu64 "\n", what, row->name,
+			 row->operands[0] ? "_" : "", row->operands,
+			 rows->count[r]);
 		rows->count[r] = 0;
 	}
 }
@@ -213,17 +195,18 @@ static void sum_rows(const struct vm *vm, size_t at, struct rows *rows)
 
 static void put_vm(struct text *t, const struct bt_vm *bvm)
 {
-	put(t,
-	    "block_bytes %" PRIu64 "\n"
-	    "code_flushes %u\n"
-	    "exclusive_sections %" PRIu64 "\n",
-	    bvm->arena_used, bvm->epoch, bvm->stat_exclusive);
+	text_put(t,
+		 "block_bytes %" PRIu64 "\n"
+		 "code_flushes %u\n"
+		 "exclusive_sections %" PRIu64 "\n",
+		 bvm->arena_used, bvm->epoch, bvm->stat_exclusive);
 	if (bvm->jit)
-		put(t,
-		    "code_bytes %" PRIu64 "\n"
-		    "code_bytes_max %" PRIu64 "\n"
-		    "translations %u\n",
-		    bvm->jit->code.used, bvm->jit->code.size, bvm->jit->count);
+		text_put(t,
+			 "code_bytes %" PRIu64 "\n"
+			 "code_bytes_max %" PRIu64 "\n"
+			 "translations %u\n",
+			 bvm->jit->code.used, bvm->jit->code.size,
+			 bvm->jit->count);
 }
 
 /* Microseconds a tick, since the VM was made. */
