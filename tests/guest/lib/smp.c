@@ -19,7 +19,7 @@ u64 ap_cr0, ap_cr3, ap_cr4, ap_efer;
 u8 *ap_stacks;
 volatile u32 ap_arrived;
 
-static volatile u32 returned;
+static volatile u32 ready, returned;
 static cpu_main_t *ap_function;
 
 unsigned smp_count(void)
@@ -43,6 +43,7 @@ void ap_main(unsigned index)
 	segments_load_ap();
 	faults_load_ap();
 	apic_enable();
+	__atomic_add_fetch(&ready, 1, __ATOMIC_SEQ_CST);
 	ap_function(index);
 	__atomic_add_fetch(&returned, 1, __ATOMIC_SEQ_CST);
 	for (;;)
@@ -72,6 +73,11 @@ static bool all_here(void)
 	return ap_arrived + 1 == smp_count();
 }
 
+static bool all_ready(void)
+{
+	return ready + 1 == smp_count();
+}
+
 static void prepare(cpu_main_t *cpu_main)
 {
 	volatile u8 *low = (volatile u8 *)REAL_SWITCH;
@@ -81,6 +87,7 @@ static void prepare(cpu_main_t *cpu_main)
 	ap_function = cpu_main;
 	ap_stacks = pages_alloc(CPUS_MAX);
 	ap_arrived = 0;
+	ready = 0;
 	returned = 0;
 	ap_cr0 = cr0_read();
 	ap_cr3 = cr3_read();
@@ -105,7 +112,9 @@ bool smp_start(cpu_main_t *cpu_main)
 			apic_send(0, ICR_STARTUP | ICR_ASSERT | ICR_OTHERS |
 					     REAL_SWITCH >> 12);
 	}
-	for (unsigned us = 0; !all_here() && us < ARRIVAL_US; us += 100)
+	/* Only an enabled APIC takes interrupts, so being there is not enough. */
+	for (unsigned us = 0; !all_ready() && us < ARRIVAL_US; us += 100)
 		wait_us(100);
-	return expect_eq(ap_arrived + 1, smp_count());
+	expect_eq(ap_arrived + 1, smp_count());
+	return expect_eq(ready + 1, smp_count());
 }
