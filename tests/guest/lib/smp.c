@@ -112,7 +112,8 @@ bool smp_start(cpu_main_t *cpu_main)
 			apic_send(0, ICR_STARTUP | ICR_ASSERT | ICR_OTHERS |
 					     REAL_SWITCH >> 12);
 	}
-	/* Only an enabled APIC takes interrupts, so being there is not enough. */
+	/* Only an enabled APIC takes interrupts, so being there is not enough.
+	 */
 	for (unsigned us = 0; !all_ready() && us < ARRIVAL_US; us += 100)
 		wait_us(100);
 	expect_eq(ap_arrived + 1, smp_count());
