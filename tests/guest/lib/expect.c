@@ -101,6 +101,14 @@ u64 lax_value(const char *name, u64 got, u64 want, u64 other)
 	return got == other && lax(name) ? want : got;
 }
 
+void irq_wait_lax(void)
+{
+	if (lax("vmrun-shadow"))
+		__asm__ volatile("sti; nop; pause; cli" : : : "memory");
+	else
+		irq_wait();
+}
+
 ulong option_number(const char *name, ulong val)
 {
 	const char *digits = option(name);

@@ -29,6 +29,10 @@ u64 lax_value(const char *name, u64 got, u64 want, u64 other);
 	expect_eq_at(lax_value(name, (u64)(got), (u64)(want), (u64)(other)), \
 		     (u64)(want), #got, __FILE__, __LINE__)
 
+/* irq_wait(); where an interrupt may come between its STI and its HLT, and
+ * nobody would end that sleep (vmrun-shadow), without the sleep. */
+void irq_wait_lax(void);
+
 /* A multiboot command line entry "name=number"; val where it is not there. */
 ulong option_number(const char *name, ulong val);
 

@@ -48,7 +48,7 @@ static void other(unsigned index)
 	__atomic_add_fetch(&waiting, 1, __ATOMIC_SEQ_CST);
 	/* Asleep until the first CPU's interrupts have come. */
 	while (!stop)
-		irq_wait();
+		irq_wait_lax();
 }
 
 static void test_ids(unsigned count)

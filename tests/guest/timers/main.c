@@ -25,7 +25,7 @@ u64 wait_ticks(unsigned count)
 	u64 start = tsc_read();
 
 	while (ticks < count)
-		irq_wait();
+		irq_wait_lax();
 	return tsc_read() - start;
 }
 
