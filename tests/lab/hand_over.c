@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "arch/cpuid.h"
 #include "arch/x86_state.h"
@@ -26,11 +27,13 @@
 #include "engine/engine.h"
 #include "vmm/vm.h"
 
-enum { STOP = 0x600, PASSED = 33, SKIP = 77, FAILED = 1 };
+enum { STOP = 0x600, PASSED = 33, SKIP = 77, FAILED = 1, SAFETY_S = 60 };
 
 struct job {
 	struct vm *vm;
 	unsigned moves;
+	atomic_uint done; /* moves */
+	atomic_bool ended;
 	bool failed, refused;
 };
 
@@ -59,6 +62,7 @@ static void *move(void *arg)
 			printf("move %u: %s\n", i, err.msg);
 		job->refused = ret == -ENOTSUP && !i;
 		job->failed = ret && !job->refused;
+		atomic_store(&job->done, i + 1);
 	}
 	nap(30);
 	mem_write(&job->vm->mem, STOP, &stop, sizeof(stop));
@@ -114,14 +118,51 @@ static int build(struct vm *vm, const char *image, unsigned cpus,
 	return ret ? ret : vm_start(vm, &bsp, err);
 }
 
+static void show_vcpu(struct vcpu *vcpu)
+{
+	struct x86_state state;
+
+	if (vcpu->vm->engine->get_state(vcpu, &state)) {
+		printf("vcpu %u: no state\n", vcpu->id);
+		return;
+	}
+	printf("vcpu %u: rip %#llx flags %#llx mp_state %u intr_pending %u\n",
+	       vcpu->id, (unsigned long long)state.rip,
+	       (unsigned long long)state.rflags, state.mp_state,
+	       state.intr_pending);
+}
+
+/* Says where a guest that hangs stands; nothing else could. */
+static void *watch(void *arg)
+{
+	struct job *job = arg;
+
+	for (unsigned ms = 0; ms < SAFETY_S * 1000; ms += 100) {
+		if (atomic_load(&job->ended))
+			return NULL;
+		nap(100);
+	}
+	printf("it hangs after %u moves, on %s\n", atomic_load(&job->done),
+	       job->vm->engine->name);
+	fflush(stdout);
+	if (!vm_pause(job->vm))
+		for (unsigned i = 0; i < job->vm->vcpu_count; i++)
+			show_vcpu(job->vm->vcpus[i]);
+	fflush(stdout);
+	_exit(FAILED);
+}
+
 static int run(struct job *job)
 {
-	pthread_t mover;
+	pthread_t mover, watcher;
 
-	if (pthread_create(&mover, NULL, move, job))
+	if (pthread_create(&watcher, NULL, watch, job) ||
+	    pthread_create(&mover, NULL, move, job))
 		return FAILED;
 	vm_wait(job->vm);
 	pthread_join(mover, NULL);
+	atomic_store(&job->ended, true);
+	pthread_join(watcher, NULL);
 	printf("%u moves, the guest's status is %d: %s\n", job->moves,
 	       job->vm->stop_code, job->vm->stop_message);
 	if (job->failed || job->vm->stop_reason != VM_STOP_DEBUG_EXIT ||
