@@ -127,8 +127,12 @@ void jit_lea(struct jit *j)
 	struct em_rm rm = operand(j);
 	u32 op = OP_LEA32;
 
-	if (i->width == W16 && jit_in_memory(n))
-		em_insn(&j->e, OP_LOAD, H_C, jit_gpr(n));
+	/* The rest of the register stays; H_C may be the index. */
+	if (i->width == W16 && jit_in_memory(n)) {
+		em_insn(&j->e, op, H_C, rm);
+		em_insn(&j->e, OP_STORE16, H_C, jit_gpr(n));
+		return;
+	}
 	if (i->width == W64 && i->asize == W64)
 		op = OP_LEA;
 	if (i->width == W16)
