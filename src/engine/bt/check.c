@@ -300,23 +300,35 @@ static void open_entry(struct bt_cpu *c, struct bt_tlb_entry *e, unsigned index)
 	note_fill(k->open, &k->open_count, e, index);
 }
 
-static void open_window(struct bt_cpu *c)
+/* Where a translation's window would have to be. */
+static void open_page(struct bt_cpu *c, gva_t va)
 {
-	const struct bt_trans *t = c->check->trans;
-	gva_t va = c->gpr[X86_RSP] + (u64)(s64)t->win_lo;
-	struct bt_window *w = &c->window[t->mode];
 	unsigned index = va >> 12 & (BT_TLB_ENTRIES - 1);
 	struct bt_tlb_entry *e = &c->tlb->e[index];
 
-	/* The closed window's tag is such an address: the host faults there. */
-	if (!t->win_size || !x86_is_canonical(va))
-		return;
-	if ((va & ~0xfffull) == w->tag &&
-	    !add_page(c->check, (u8 *)(w->tag + w->addend)))
-		w->tag = 1ull << 63;
-	if ((va & ~0xfffull) == e->read &&
+	/* An empty entry's tag is not canonical. */
+	if (x86_is_canonical(va) && (va & ~0xfffull) == e->read &&
 	    add_page(c->check, (u8 *)(e->read + e->addend)))
 		open_entry(c, e, index);
+}
+
+/* Of all levels: the one that is begun with may pass on to the next, whose
+ * window is another. What it may write to is compared from the beginning, not
+ * from a write on that comes the long way. */
+static void open_window(struct bt_cpu *c)
+{
+	struct bt_check *k = c->check;
+	struct bt_window *w = &c->window[k->trans->mode];
+
+	if (!k->trans->win_size)
+		return;
+	/* A closed window's tag is not canonical either. */
+	if (x86_is_canonical(w->tag) &&
+	    !add_page(k, (u8 *)(w->tag + w->addend)))
+		w->tag = 1ull << 63;
+	for (const struct bt_trans *t = k->block->trans; t; t = t->next)
+		if (t->mode == k->trans->mode && t->win_size)
+			open_page(c, c->gpr[X86_RSP] + (u64)(s64)t->win_lo);
 }
 
 static void open_entries(struct bt_cpu *c)
