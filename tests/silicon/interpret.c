@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A case in the interpreter: a VM of one vCPU in 64-bit or compatibility
- * mode at CPL 3, with four levels of page tables for the data pages.
+ * A case in the interpreter, and translated: a VM of one vCPU in 64-bit or
+ * compatibility mode at CPL 3, with four levels of page tables for the data
+ * pages. The code has no page: its block is made by hand.
  */
+#include "engine/bt/check.h"
 #include "engine/bt/fpu.h"
+#include "engine/bt/jit.h"
 #include "engine/bt/signals.h"
 #include "engine/bt/sys.h"
 #include "engine/bt/vm.h"
@@ -19,6 +22,7 @@
 /* Guest-physical addresses. */
 #define TABLES 0x1000
 #define GDT_GPA 0x8000
+#define CODE_GPA 0x9000
 #define DATA_GPA 0x10000
 
 #define GDT (WINDOW + 0x100000) /* linear; nothing of a case goes there */
@@ -34,7 +38,9 @@ struct interpreter {
 	struct cpu_policy policy;
 	struct vm *vm;
 	struct bt_cpu *c;
-	u8 *data;
+	u8 *data, *code;
+	struct vcpu_exit exit;
+	unsigned translations;
 };
 
 u8 *interpreter_memory(struct interpreter *in)
@@ -121,12 +127,15 @@ static void set_system(struct bt_cpu *c)
 	bt_enter(c);
 }
 
-int interpreter_create(struct interpreter **out)
+int interpreter_create(struct interpreter **out, bool check)
 {
 	struct interpreter *in = calloc(1, sizeof(*in));
 	struct cpu_request request = {
 		.model = "host", .vcpus = 1, .tsc_khz = 1000000};
+	static const struct engine_options options = {.bt_verify = true};
 	struct vm_config config = {.engine = &engine_bt,
+				   .options = &options,
+				   .bt_mode = check ? VM_BT_CHECK : VM_BT_JIT,
 				   .ram_size = MIB(1),
 				   .cpus = 1,
 				   .clock = {1000000, false, "test"}};
@@ -146,7 +155,9 @@ int interpreter_create(struct interpreter **out)
 		return -ENOMEM;
 	in->block->count = 1;
 	in->c = in->vm->vcpus[0]->engine;
+	in->c->exit = &in->exit;
 	in->data = mem_ptr(&in->vm->mem, DATA_GPA, DATA_BYTES);
+	in->code = mem_ptr(&in->vm->mem, CODE_GPA, CODE_BYTES);
 	map_data(in);
 	fill_gdt(in);
 	set_system(in->c);
@@ -189,20 +200,8 @@ static void put_state(struct bt_cpu *c, const struct test_case *t)
 	c->attention = 0;
 }
 
-void interpreter_run(struct interpreter *in, const struct test_case *t,
-		     struct outcome *out)
+static void take_state(const struct bt_cpu *c, struct outcome *out)
 {
-	struct bt_cpu *c = in->c;
-
-	set_mode(c, t);
-	if (t->flush)
-		bt_tlb_flush(c);
-	put_state(c, t);
-	in->block->insn[0] = t->insn;
-	c->block = in->block;
-	c->block_ip = c->rip;
-	c->end = &in->block->insn[1];
-	out->vector = interpret_step(c, in->block->insn);
 	out->error = out->vector >= 0 && c->exc.has_error ? c->exc.error : 0;
 	out->cr2 = c->cr2;
 	memcpy(out->state.gpr, c->gpr, sizeof(out->state.gpr));
@@ -211,4 +210,128 @@ void interpreter_run(struct interpreter *in, const struct test_case *t,
 	for (unsigned k = 0; k < X86_SEGS; k++)
 		out->state.selector[k] = c->seg[k].selector;
 	memcpy(out->state.xsave, c->xsave, XSAVE_BYTES);
+}
+
+static void prepare(struct interpreter *in, const struct test_case *t)
+{
+	set_mode(in->c, t);
+	if (t->flush)
+		bt_tlb_flush(in->c);
+	put_state(in->c, t);
+	in->block->insn[0] = t->insn;
+}
+
+void interpreter_run(struct interpreter *in, const struct test_case *t,
+		     struct outcome *out)
+{
+	struct bt_cpu *c = in->c;
+
+	prepare(in, t);
+	c->block = in->block;
+	c->block_ip = c->rip;
+	c->end = &in->block->insn[1];
+	out->vector = interpret_step(c, in->block->insn);
+	take_state(c, out);
+}
+
+/* ---- translated -------------------------------------------------------- */
+
+/* All translations so far are of one block, which is about to be another. */
+static void drop_translations(struct interpreter *in)
+{
+	struct bt_vm *bvm = in->c->bvm;
+
+	bvm->arena_used = 0;
+	bvm->jit->count = 0;
+	codebuf_reset(&bvm->jit->code, bvm->jit->thunks_end);
+	in->block->trans = NULL;
+}
+
+static void place_block(struct interpreter *in, const struct test_case *t)
+{
+	struct bt_block *b = in->block;
+	u64 off = t->state.rip & 0xfff;
+
+	memcpy(in->code + off, t->bytes, t->len);
+	b->pa = CODE_GPA + off;
+	b->pa2 = BT_NO_PAGE;
+	b->bytes = t->insn.len;
+	b->code = W64;
+	b->valid = 1;
+	b->heat = BT_JIT_HEAT;
+}
+
+/* With the stack window, or, each fourth time, each access by itself. */
+static struct bt_trans *translate(struct interpreter *in)
+{
+	struct bt_trans *t = bt_jit_prepare(in->c, in->block), *plain;
+	bool full;
+
+	if (!t || in->translations++ % 4)
+		return t;
+	plain = bt_translate(in->c, in->block, LEVEL_PLAIN, 0, &full);
+	return plain ? plain : t;
+}
+
+/* What leads on from the block's end leads out, as somebody calls. */
+static int run_translated(struct bt_cpu *c, struct bt_trans *t)
+{
+	int vector;
+
+	bt_call(c, ATTN_CHECK);
+	bt_live_cpu = c;
+	vector = translate_step(c, t);
+	bt_live_cpu = NULL;
+	return vector;
+}
+
+/* Both runs once more, by check mode; false: it has found a difference, and
+ * said so. */
+static bool run_checked(struct interpreter *in, struct outcome *out)
+{
+	struct bt_cpu *c = in->c;
+
+	bt_live_cpu = c;
+	out->vector = check_step(c, in->block);
+	bt_live_cpu = NULL;
+	return !(c->attention & ATTN_STOP);
+}
+
+static enum ran how(const struct bt_stats *before, const struct bt_stats *now)
+{
+	if (now->called != before->called ||
+	    now->blocks[INTERP_STACK] != before->blocks[INTERP_STACK])
+		return RAN_BY_FUNCTION;
+	if (now->missed != before->missed ||
+	    now->host_faults != before->host_faults)
+		return RAN_LONG_WAY;
+	return RAN_AS_CODE;
+}
+
+enum ran interpreter_translate(struct interpreter *in,
+			       const struct test_case *t, struct outcome *out)
+{
+	struct bt_cpu *c = in->c;
+	struct bt_stats before = c->stat;
+	struct bt_trans *trans;
+
+	prepare(in, t);
+	out->flags_lost = FLAG_ARITH & ~(u32)bt_jit_live(in->block, 0);
+	c->gpr[17] = c->rip;
+	place_block(in, t);
+	drop_translations(in);
+	if (c->check) {
+		if (!run_checked(in, out))
+			return RAN_OTHERWISE;
+		if (c->check->once)
+			return RAN_ONCE;
+		before.blocks[INTERP_STACK]++; /* check mode's first run */
+	} else {
+		trans = translate(in);
+		if (!trans)
+			return RAN_NOT;
+		out->vector = run_translated(c, trans);
+	}
+	take_state(c, out);
+	return how(&before, &c->stat);
 }

@@ -6,3 +6,11 @@
 
 /* Runs the record; the vector it raised, or -1. */
 int interpret_step(struct bt_cpu *c, const struct bt_insn *i);
+
+struct bt_trans;
+/* Runs the translation to the end of its block, likewise. */
+int translate_step(struct bt_cpu *c, struct bt_trans *t);
+
+struct bt_block;
+/* Runs the block as check mode does. */
+int check_step(struct bt_cpu *c, struct bt_block *b);

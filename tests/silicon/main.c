@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * silicon: the interpreter against the host's CPU, row by row.
+ * silicon: the interpreter and the translator against the host's CPU, row by
+ * row.
  *
  *     silicon [--seed N] [--cases K] [--row NAME] [--jobs N] [--verbose]
- *             [--undefined]
+ *             [--undefined] [--no-translation | --check]
+ *
+ * --check has check mode compare interpreter and translation as well.
  *
  * Exit status 1 if anything differs, or a form of a row has no cases. The
  * same seed gives the same cases of a form, whatever else is tried.
@@ -39,7 +42,7 @@ struct options {
 	u64 seed;
 	unsigned cases, jobs;
 	const char *row;
-	bool verbose, undefined;
+	bool verbose, undefined, translate, check;
 };
 
 struct row_result {
@@ -64,6 +67,7 @@ struct worker {
 	struct shared *shared;
 	unsigned number;
 	struct generator generator;
+	u8 before[DATA_BYTES], after[DATA_BYTES]; /* a case */
 };
 
 /* ---- worker ------------------------------------------------------------ */
@@ -73,8 +77,9 @@ struct worker {
 static int confine(void)
 {
 	static const unsigned allowed[] = {
-		SYS_write, SYS_rt_sigreturn, SYS_futex,	     SYS_exit_group,
-		SYS_exit,  SYS_rt_sigaction, SYS_sched_yield};
+		SYS_write,	 SYS_rt_sigreturn,   SYS_futex,
+		SYS_exit_group,	 SYS_exit,	     SYS_rt_sigaction,
+		SYS_sched_yield, SYS_clock_nanosleep};
 	struct sock_filter filter[2 * ARRAY_SIZE(allowed) + 5];
 	struct sock_fprog program = {.filter = filter};
 	const struct rlimit none = {0, 0};
@@ -110,16 +115,18 @@ static bool same_memory(struct worker *w)
 		       native_memory(), DATA_BYTES);
 }
 
-static void print_memory(struct worker *w)
+static const char *const bt_and_host[2] = {"interpreter", "host"};
+static const char *const bt_and_jit[2] = {"interpreter", "translation"};
+
+static void print_memory(const u8 *a, const u8 *b, const char *const names[2])
 {
-	const u8 *mine = interpreter_memory(w->generator.interpreter);
-	const u8 *host = native_memory();
 	unsigned shown = 0;
 
 	for (unsigned k = 0; k < DATA_BYTES && shown < 8; k++)
-		if (mine[k] != host[k] && ++shown)
-			say("    [%llx]   interpreter %02x  host %02x\n",
-			    (unsigned long long)DATA + k, mine[k], host[k]);
+		if (a[k] != b[k] && ++shown)
+			say("    [%llx]   %s %02x  %s %02x\n",
+			    (unsigned long long)DATA + k, names[0], a[k],
+			    names[1], b[k]);
 }
 
 static void sync_memory(struct worker *w)
@@ -137,33 +144,65 @@ static bool sync_partial(struct worker *w, const struct test_case *c,
 	return true;
 }
 
+/* The interpreter has run and left `bt`, and w->before is what memory was. */
+static bool run_translation(struct worker *w, const struct test_case *c,
+			    const struct outcome *bt, struct tally *tally,
+			    bool show)
+{
+	u8 *memory = interpreter_memory(w->generator.interpreter);
+	struct outcome jit = {0};
+	enum ran ran;
+	bool same;
+
+	memcpy(w->after, memory, DATA_BYTES);
+	memcpy(memory, w->before, DATA_BYTES);
+	ran = interpreter_translate(w->generator.interpreter, c, &jit);
+	tally->ran[ran]++;
+	same = ran == RAN_NOT || ran == RAN_ONCE ||
+	       (ran != RAN_OTHERWISE && compare_is_same(c, bt, &jit) &&
+		!memcmp(memory, w->after, DATA_BYTES));
+	if (!same && show) {
+		compare_print(c, bt, &jit, bt_and_jit);
+		print_memory(w->after, memory, bt_and_jit);
+	}
+	tally->jit_mismatches += !same;
+	memcpy(memory, w->after, DATA_BYTES);
+	return same;
+}
+
 static bool run_case(struct worker *w, struct test_case *c, struct tally *tally,
 		     bool show)
 {
 	struct outcome bt = {0}, host = {0};
-	bool same, memory;
+	bool same, memory, translated = true;
 
 	w->shared->worker[w->number].form = c->form;
 	w->shared->worker[w->number].len = c->len;
 	memcpy(w->shared->worker[w->number].bytes, c->bytes, 16);
 	w->shared->worker[w->number].cases++;
+	memcpy(w->before, interpreter_memory(w->generator.interpreter),
+	       DATA_BYTES);
 	interpreter_run(w->generator.interpreter, c, &bt);
+	if (w->options->translate && c->form.code == W64)
+		translated = run_translation(w, c, &bt, tally, show);
 	native_run(c, &host);
 	same = compare_outcomes(c, &bt, &host, tally) ||
 	       hosts_explain(w->generator.interpreter, c, &bt, &host, tally);
 	memory = same_memory(w) || sync_partial(w, c, &host);
 	if ((!same || !memory) && show)
-		compare_print(c, &bt, &host);
+		compare_print(c, &bt, &host, bt_and_host);
 	if (!memory) {
 		if (show)
-			print_memory(w);
+			print_memory(
+				interpreter_memory(w->generator.interpreter),
+				native_memory(), bt_and_host);
 		sync_memory(w);
 	}
 	if (w->options->verbose && same && memory)
-		compare_print(c, &bt, &host);
+		compare_print(c, &bt, &host, bt_and_host);
 	if (w->options->verbose)
 		say_done();
-	return same && memory;
+	return same && memory && translated;
 }
 
 static void run_form(struct worker *w, const struct form *form,
@@ -234,7 +273,8 @@ static void run_rows(struct worker *w)
 
 static int worker_main(struct worker *w)
 {
-	int ret = interpreter_create(&w->generator.interpreter);
+	int ret = interpreter_create(&w->generator.interpreter,
+				     w->options->check);
 
 	if (!ret)
 		ret = native_init();
@@ -359,6 +399,24 @@ static void report_rules(const u64 by_rule[HOST_RULES])
 			       (unsigned long long)by_rule[k]);
 }
 
+static void report_translated(const struct tally *sum)
+{
+	const u64 *ran = sum->ran;
+
+	printf("%llu cases ran translated: %llu as host code alone, %llu in "
+	       "part by a function, %llu by the row's function; %llu were "
+	       "refused, %llu not compared, %llu differ from the "
+	       "interpreter\n",
+	       (unsigned long long)(ran[RAN_AS_CODE] + ran[RAN_LONG_WAY] +
+				    ran[RAN_BY_FUNCTION]),
+	       (unsigned long long)ran[RAN_AS_CODE],
+	       (unsigned long long)ran[RAN_LONG_WAY],
+	       (unsigned long long)ran[RAN_BY_FUNCTION],
+	       (unsigned long long)ran[RAN_NOT],
+	       (unsigned long long)ran[RAN_ONCE],
+	       (unsigned long long)sum->jit_mismatches);
+}
+
 static bool report(const struct options *o, const struct shared *shared)
 {
 	struct tally sum = {0};
@@ -384,6 +442,9 @@ static bool report(const struct options *o, const struct shared *shared)
 		sum.cases += r->tally.cases;
 		sum.faults += r->tally.faults;
 		sum.mismatches += r->tally.mismatches;
+		sum.jit_mismatches += r->tally.jit_mismatches;
+		for (unsigned n = 0; n < RAN_KINDS; n++)
+			sum.ran[n] += r->tally.ran[n];
 		sum.undefined_cases += r->tally.undefined_cases;
 		sum.undefined_differ += r->tally.undefined_differ;
 		for (unsigned n = 0; n < HOST_RULES; n++)
@@ -398,7 +459,9 @@ static bool report(const struct options *o, const struct shared *shared)
 	       (unsigned long long)sum.mismatches,
 	       (unsigned long long)sum.undefined_cases,
 	       (unsigned long long)sum.undefined_differ);
-	return rows && !empty && !sum.mismatches;
+	if (o->translate)
+		report_translated(&sum);
+	return rows && !empty && !sum.mismatches && !sum.ran[RAN_NOT];
 }
 
 static void parse(int argc, char **argv, struct options *o)
@@ -410,6 +473,8 @@ static void parse(int argc, char **argv, struct options *o)
 		{"jobs", required_argument, NULL, 'j'},
 		{"verbose", no_argument, NULL, 'v'},
 		{"undefined", no_argument, NULL, 'u'},
+		{"no-translation", no_argument, NULL, 'n'},
+		{"check", no_argument, NULL, 'k'},
 		{NULL, 0, NULL, 0}};
 	int opt;
 
@@ -426,6 +491,10 @@ static void parse(int argc, char **argv, struct options *o)
 			o->verbose = true;
 		else if (opt == 'u')
 			o->undefined = true;
+		else if (opt == 'n')
+			o->translate = false;
+		else if (opt == 'k')
+			o->check = true;
 		else
 			exit(2);
 	}
@@ -443,7 +512,8 @@ static const char *host_lacks(void)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.seed = 1, .cases = 200, .jobs = 2};
+	struct options o = {
+		.seed = 1, .cases = 200, .jobs = 2, .translate = true};
 	struct shared *shared =
 		mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);

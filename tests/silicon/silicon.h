@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One instruction, run by the interpreter and by the host's CPU, compared.
+ * One instruction, run by the interpreter, by its translation and by the host's
+ * CPU, compared.
  *
  * Theory of operation
  * -------------------
  * plan.c makes of each row of the opcode tables the forms that must be tried:
  * width, register or memory, prefixes. generate.c makes random cases of a
- * form: bytes, registers, memory. A case runs twice, from the same state:
- * in the interpreter on a guest of one vCPU (interpret.c), and on the host's
- * CPU (native.c), whose signal handler puts the case's state into the signal
+ * form: bytes, registers, memory. A case runs three times, from the same state:
+ * in the interpreter on a guest of one vCPU and, if it is 64-bit code, there
+ * once more as a translated block (interpret.c), and on the host's CPU
+ * (native.c), whose signal handler puts the case's state into the signal
  * frame and takes the outcome out of the next one. The guest's linear
  * addresses are the host's, the guest's RAM is not the host's: after each case
  * the two memories are compared as well.
@@ -54,6 +56,7 @@ struct outcome {
 	int vector; /* or NO_FAULT */
 	u32 error;
 	u64 cr2;
+	u32 flags_lost; /* by a translation, if the instruction faults */
 	struct machine_state state;
 };
 
@@ -117,7 +120,8 @@ bool row_is(const struct bt_row *row, const char *names);
 
 struct interpreter;
 
-int interpreter_create(struct interpreter **out);
+/* `check`: translations run by check mode. */
+int interpreter_create(struct interpreter **out, bool check);
 u8 *interpreter_memory(struct interpreter *in); /* DATA_BYTES */
 u64 interpreter_features(const struct interpreter *in);
 /* Fills in c->insn and parts. */
@@ -125,6 +129,21 @@ enum bt_decode_status interpreter_decode(struct interpreter *in,
 					 struct test_case *c);
 void interpreter_run(struct interpreter *in, const struct test_case *c,
 		     struct outcome *out);
+
+/* How a translation ran. */
+enum ran {
+	RAN_NOT,	 /* the translator gave up */
+	RAN_AS_CODE,	 /* emitted code alone */
+	RAN_LONG_WAY,	 /* an access missed the TLB, the host's CPU faulted */
+	RAN_BY_FUNCTION, /* the row has no code of its own */
+	RAN_OTHERWISE,	 /* check mode has found a difference */
+	RAN_ONCE,	 /* check mode: by the interpreter alone (time, ...) */
+	RAN_KINDS
+};
+
+/* The same as a translated block of this one instruction; 64-bit code only. */
+enum ran interpreter_translate(struct interpreter *in,
+			       const struct test_case *c, struct outcome *out);
 
 int native_init(void);
 u8 *native_memory(void); /* a writable view of DATA_BYTES */
@@ -151,6 +170,7 @@ enum host_rule { RULE_CMPS_ORDER, RULE_REP_FLAGS, RULE_VERW_LOCK, HOST_RULES };
 
 struct tally {
 	u64 cases, faults, mismatches;
+	u64 ran[RAN_KINDS], jit_mismatches;    /* translations */
 	u64 undefined_cases, undefined_differ; /* flags, by case */
 	u32 undefined_seen;		       /* those that differed */
 	u64 by_rule[HOST_RULES];	       /* cases that needed it */
@@ -164,8 +184,12 @@ unsigned compare_count(const struct test_case *c, const struct outcome *bt,
 		       const struct outcome *host);
 /* Registers and memory need not be what they were. */
 bool compare_is_partial(const struct test_case *c, const struct outcome *host);
-void compare_print(const struct test_case *c, const struct outcome *bt,
-		   const struct outcome *host);
+/* `names`: of the two. */
+void compare_print(const struct test_case *c, const struct outcome *a,
+		   const struct outcome *b, const char *const names[2]);
+/* All that is defined is equal, but for flags that a translation may lose. */
+bool compare_is_same(const struct test_case *c, const struct outcome *bt,
+		     const struct outcome *jit);
 
 /* The instructions a rule is for, as row_is() takes them, and what it says. */
 const char *host_rule_rows(enum host_rule rule);

@@ -207,7 +207,7 @@ static int set_up(void **state)
 	static struct fixture fixture;
 
 	*state = &fixture;
-	return interpreter_create(&fixture.in);
+	return interpreter_create(&fixture.in, false);
 }
 
 int main(void)
