@@ -18,6 +18,7 @@ BUILD  := $(if $(filter gcc cc,$(CC)),build,build-$(notdir $(CC)))
 VIREO  := $(BUILD)/vireo
 CACHE  := $(or $(VIREO_CACHE),.cache/guest)
 GUEST  := $(BUILD)/guest
+NO_USERLAND := echo "tests with a user land will be skipped" >&2
 
 ifeq ($(V),0)
 Q      := @
@@ -64,12 +65,14 @@ run: setup
 test: setup-test
 	$(Q)$(MAKE) --no-print-directory guest
 	$(Q)tools/fetch-guest generic memtest
+	$(Q)tools/make-userland small || $(NO_USERLAND)
 	$(Q)tools/run-tests --build $(BUILD)
 
 # Everything, longer; the log stays.
 soak: setup-test
 	$(Q)$(MAKE) --no-print-directory guest
 	$(Q)tools/fetch-guest generic memtest
+	$(Q)tools/make-userland || $(NO_USERLAND)
 	$(Q)tools/run-tests --build $(BUILD) --soak --log soak.log
 
 # Tests with real KVM and devices, in an outer host that QEMU emulates.
