@@ -13,8 +13,10 @@
 
 #define INSN_BYTES 15 /* the longest instruction */
 
+/* tools/check-kvm-exits holds this and run.c's table against the header. */
 const char *kvm_reason_name(u32 reason)
 {
+	static const char foreign[] = "an exit of another architecture";
 	static const char *const names[] = {
 		[KVM_EXIT_UNKNOWN] = "the CPU left the guest for a reason "
 				     "that the kernel does not know",
@@ -26,6 +28,18 @@ const char *kvm_reason_name(u32 reason)
 		[KVM_EXIT_DIRTY_RING_FULL] = "a full dirty ring, without one",
 		[KVM_EXIT_AP_RESET_HOLD] = "an AP reset hold (SEV-ES)",
 		[KVM_EXIT_XEN] = "a Xen request, which is not offered",
+		[KVM_EXIT_S390_SIEIC] = foreign,
+		[KVM_EXIT_S390_RESET] = foreign,
+		[KVM_EXIT_S390_UCONTROL] = foreign,
+		[KVM_EXIT_S390_TSCH] = foreign,
+		[KVM_EXIT_S390_STSI] = foreign,
+		[KVM_EXIT_DCR] = foreign,
+		[KVM_EXIT_OSI] = foreign,
+		[KVM_EXIT_PAPR_HCALL] = foreign,
+		[KVM_EXIT_EPR] = foreign,
+		[KVM_EXIT_ARM_NISV] = foreign,
+		[KVM_EXIT_RISCV_SBI] = foreign,
+		[KVM_EXIT_RISCV_CSR] = foreign,
 	};
 
 	if (reason < ARRAY_SIZE(names) && names[reason])
