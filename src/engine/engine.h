@@ -112,7 +112,10 @@ struct engine_ops {
 	int (*set_debug)(struct vcpu *vcpu, const struct vcpu_debug *debug);
 
 	/* Let events reach the guest, and the guest's writes reach an eventfd,
-	 * without us. `gsi`: a line, or what msi_route() returned. */
+	 * without us. `gsi`: a line, or what msi_route() returned. What is
+	 * signalled while the VM is paused arrives when it goes on. They are
+	 * taken back before their descriptor is closed, and are gone with the
+	 * engine after vm_hand_over(). */
 	int (*irqfd)(struct vm *vm, int fd, unsigned gsi, bool on);
 	int (*msi_route)(struct vm *vm, u64 addr, u32 data); /* gsi, -errno */
 	int (*msi_unroute)(struct vm *vm, unsigned gsi);

@@ -122,6 +122,8 @@ int kvm_resume(struct vm *vm, struct err *err)
 	if (!ret)
 		ret = irq_engine_take(&vm->irq, &kvm_irq_ops, m);
 	m->has_chips = !ret;
+	if (!ret)
+		ret = kvm_wire_up(m, true);
 	return ret ? failed("load the interrupt chips", ret, err) : 0;
 }
 
@@ -137,6 +139,7 @@ int kvm_pause(struct vm *vm, struct err *err)
 	if (!m->has_chips)
 		return 0;
 	m->has_chips = false;
+	ret = kvm_wire_up(m, false);
 	for (unsigned i = 0; !ret && i < vm->vcpu_count; i++)
 		ret = kvm_lapic_get(vm->vcpus[i]->engine);
 	if (!ret)

@@ -153,6 +153,8 @@ static struct kvm_machine *machine_alloc(struct vm *vm)
 	}
 	m->vm = vm;
 	m->kvm_fd = m->vm_fd = -1;
+	for (unsigned i = 0; i < KVM_MAX_IRQFDS; i++)
+		m->irqfds[i].fd = -1;
 	pthread_mutex_init(&m->route_lock, NULL);
 	pthread_mutex_init(&m->refused_lock, NULL);
 	return m;
@@ -296,39 +298,6 @@ static int cpu_init(struct vcpu *vcpu, struct err *err)
 	return ret;
 }
 
-static int set_debug(struct vcpu *vcpu, const struct vcpu_debug *debug)
-{
-	static const u8 dr7_len[9] = {[1] = 0, [2] = 1, [4] = 3, [8] = 2};
-	struct kvm_cpu *k = vcpu->engine;
-	struct kvm_guest_debug arg = {0};
-	u64 dr7 = 0x400;
-
-	if (!k->machine->caps.debug)
-		return -ENOTSUP;
-	for (unsigned n = 0; n < ARRAY_SIZE(debug->watch); n++) {
-		u8 len = debug->watch[n].len;
-
-		if (!len)
-			continue;
-		if (len > 8 || (len & (len - 1)) || debug->watch[n].kind > 3)
-			return -EINVAL;
-		arg.arch.debugreg[n] = debug->watch[n].addr;
-		dr7 |= 2ull << (2 * n);
-		dr7 |= (u64)(debug->watch[n].kind | dr7_len[len] << 2)
-		       << (16 + 4 * n);
-	}
-	if (dr7 != 0x400)
-		arg.control |= KVM_GUESTDBG_USE_HW_BP;
-	if (debug->step)
-		arg.control |= KVM_GUESTDBG_SINGLESTEP;
-	if (debug->breakpoints)
-		arg.control |= KVM_GUESTDBG_USE_SW_BP;
-	if (arg.control)
-		arg.control |= KVM_GUESTDBG_ENABLE;
-	arg.arch.debugreg[7] = dr7;
-	return kvm_ioctl(k->fd, KVM_SET_GUEST_DEBUG, &arg);
-}
-
 static void stats(struct vm *vm, char *buf, size_t len)
 {
 	static const char *const names[KVM_STAT_COUNT] = {
@@ -366,7 +335,7 @@ const struct engine_ops engine_kvm = {
 	.cpu_offer = kvm_cpu_offer,
 	.clock_source = clock_probe_tsc,
 	.speed = kvm_speed,
-	.set_debug = set_debug,
+	.set_debug = kvm_set_debug,
 	.irqfd = kvm_irqfd,
 	.msi_route = kvm_msi_route,
 	.msi_unroute = kvm_msi_unroute,

@@ -14,6 +14,7 @@
  *   lapic.c    a LAPIC to and from its model
  *   chips.c    8259, IOAPIC, 8254 to and from their models; lines
  *   clock.c    TSC and kvmclock
+ *   debug.c    a debugger's stops
  *   wires.c    irqfd, MSI routes, doorbells
  *   speed.c    how fast ring 0 is
  */
@@ -29,6 +30,7 @@
 
 #define KVM_MAX_SLOTS 32
 #define KVM_MAX_MSI_ROUTES 256
+#define KVM_MAX_IRQFDS (KVM_MAX_MSI_ROUTES + IRQ_GSI_COUNT)
 
 struct kvm_slot {
 	gpa_t gpa;
@@ -69,6 +71,11 @@ struct kvm_machine {
 		u64 addr;
 		u32 data;
 	} routes[KVM_MAX_MSI_ROUTES];
+	struct kvm_wire {
+		int fd; /* eventfd, -1: free */
+		unsigned gsi;
+	} irqfds[KVM_MAX_IRQFDS]; /* by route_lock, as all of these */
+	bool wired;		  /* the kernel has them */
 	pthread_mutex_t route_lock;
 
 	pthread_mutex_t refused_lock;
@@ -92,6 +99,8 @@ struct kvm_cpu {
 	struct kvm_run *run; /* shared with the kernel */
 	_Atomic int tid;     /* of the thread in run(), 0: none */
 	bool halted;	     /* HLT without an interrupt chip */
+
+	struct vcpu_debug debug;
 
 	/* As last loaded: what KVM does not keep is saved from here. */
 	struct x86_msrs msrs;
@@ -132,6 +141,10 @@ void kvm_report(struct kvm_cpu *k, struct vcpu_exit *exit,
 	__attribute__((format(printf, 4, 5)));
 const char *kvm_reason_name(u32 reason);
 const char *kvm_suberror_name(u32 suberror);
+
+/* debug.c */
+int kvm_set_debug(struct vcpu *vcpu, const struct vcpu_debug *debug);
+bool kvm_exit_debug(struct kvm_cpu *k, struct vcpu_exit *exit);
 
 /* mem.c */
 void kvm_mem_init(struct kvm_machine *m);
@@ -180,6 +193,8 @@ int kvm_irqfd(struct vm *vm, int fd, unsigned gsi, bool on);
 int kvm_msi_route(struct vm *vm, u64 addr, u32 data);
 int kvm_msi_unroute(struct vm *vm, unsigned gsi);
 int kvm_doorbell(struct vm *vm, const struct engine_doorbell *bell, bool on);
+/* With the chips, after they are loaded and before they are saved. */
+int kvm_wire_up(struct kvm_machine *m, bool on);
 int kvm_send_msi(struct kvm_machine *m, u64 addr, u32 data);
 
 /* speed.c */

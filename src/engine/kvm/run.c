@@ -90,6 +90,16 @@ static bool take_mail(struct kvm_cpu *k)
 
 /* ---- exits: true to go on ---------------------------------------------- */
 
+/* KVM steps over some accesses without a word, over others as the access is
+ * completed, which settle() does. */
+static bool access_done(struct kvm_cpu *k, struct vcpu_exit *exit)
+{
+	if (likely(!k->debug.step))
+		return true;
+	exit->kind = VCPU_EXIT_DEBUG;
+	return false;
+}
+
 static bool exit_io(struct kvm_cpu *k, struct vcpu_exit *exit)
 {
 	struct kvm_run *run = k->run;
@@ -103,7 +113,7 @@ static bool exit_io(struct kvm_cpu *k, struct vcpu_exit *exit)
 	else
 		bus_write(bus, BUS_PIO, run->io.port, run->io.size,
 			  run->io.count, data);
-	return true;
+	return access_done(k, exit);
 }
 
 /* One to eight bytes, any number: the bus wants a power of two. */
@@ -125,7 +135,7 @@ static bool exit_mmio(struct kvm_cpu *k, struct vcpu_exit *exit)
 			bus_read(bus, BUS_MMIO, run->mmio.phys_addr + at, width,
 				 1, run->mmio.data + at);
 	}
-	return true;
+	return access_done(k, exit);
 }
 
 /* Nothing to do: the kernel wanted us to have a look. */
@@ -152,13 +162,6 @@ static bool exit_msr(struct kvm_cpu *k, struct vcpu_exit *exit)
 		  k->vcpu->id, write ? "write" : "read", run->msr.index);
 	run->msr.error = 1;
 	return true;
-}
-
-static bool exit_debug(struct kvm_cpu *k, struct vcpu_exit *exit)
-{
-	exit->kind = VCPU_EXIT_DEBUG;
-	exit->rip = k->run->debug.arch.pc;
-	return false;
 }
 
 /* AMD's hardware leaves nothing of the state that led here. */
@@ -214,7 +217,7 @@ static exit_fn *const exits[] = {
 	[KVM_EXIT_IO] = exit_io,
 	[KVM_EXIT_MMIO] = exit_mmio,
 	[KVM_EXIT_HLT] = exit_halt,
-	[KVM_EXIT_DEBUG] = exit_debug,
+	[KVM_EXIT_DEBUG] = kvm_exit_debug,
 	[KVM_EXIT_SHUTDOWN] = exit_shutdown,
 	[KVM_EXIT_FAIL_ENTRY] = exit_fail_entry,
 	[KVM_EXIT_INTERNAL_ERROR] = exit_internal_error,
@@ -260,6 +263,14 @@ static bool enter(struct kvm_cpu *k, struct vcpu_exit *exit)
 	return handle(k, exit);
 }
 
+static u64 read_rip(struct kvm_cpu *k)
+{
+	struct kvm_regs regs = {0};
+
+	kvm_ioctl(k->fd, KVM_GET_REGS, &regs);
+	return regs.rip;
+}
+
 /* The vCPU is between two instructions with nothing owed to it. */
 static void settle(struct kvm_cpu *k, struct vcpu_exit *exit)
 {
@@ -277,6 +288,10 @@ static void settle(struct kvm_cpu *k, struct vcpu_exit *exit)
 		else
 			break;
 	} while (true);
+	if (!ret && k->run->exit_reason == KVM_EXIT_DEBUG)
+		kvm_exit_debug(k, exit);
+	if (exit->kind == VCPU_EXIT_DEBUG)
+		exit->rip = read_rip(k);
 	take_signal(k);
 	if (kvm_has_irqchip(k->machine))
 		kvm_lapic_note_timer(k);

@@ -12,6 +12,7 @@
 #include "engine/kvm/kvm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,7 +126,7 @@ int kvm_msi_unroute(struct vm *vm, unsigned gsi)
 
 /* ---- eventfds ---------------------------------------------------------- */
 
-int kvm_irqfd(struct vm *vm, int fd, unsigned gsi, bool on)
+static int set_irqfd(struct kvm_machine *m, int fd, unsigned gsi, bool on)
 {
 	struct kvm_irqfd arg = {
 		.fd = (u32)fd,
@@ -133,7 +134,77 @@ int kvm_irqfd(struct vm *vm, int fd, unsigned gsi, bool on)
 		.flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN,
 	};
 
-	return kvm_ioctl(kvm_machine(vm)->vm_fd, KVM_IRQFD, &arg);
+	return kvm_ioctl(m->vm_fd, KVM_IRQFD, &arg);
+}
+
+/* The list's entry of fd and gsi, or a free one for -1. */
+static struct kvm_wire *find_wire(struct kvm_machine *m, int fd, unsigned gsi)
+{
+	for (unsigned i = 0; i < KVM_MAX_IRQFDS; i++)
+		if (m->irqfds[i].fd == fd &&
+		    (fd < 0 || m->irqfds[i].gsi == gsi))
+			return &m->irqfds[i];
+	return NULL;
+}
+
+static int add_wire(struct kvm_machine *m, int fd, unsigned gsi)
+{
+	struct kvm_wire *wire = find_wire(m, -1, 0);
+	int ret = 0;
+
+	if (fcntl(fd, F_GETFD) < 0)
+		return -EBADF;
+	for (unsigned i = 0; i < KVM_MAX_IRQFDS; i++)
+		if (m->irqfds[i].fd == fd)
+			return -EBUSY;
+	if (!wire)
+		return -ENOSPC;
+	if (m->wired)
+		ret = set_irqfd(m, fd, gsi, true);
+	if (!ret)
+		*wire = (struct kvm_wire){fd, gsi};
+	return ret;
+}
+
+static int remove_wire(struct kvm_machine *m, int fd, unsigned gsi)
+{
+	struct kvm_wire *wire = fd < 0 ? NULL : find_wire(m, fd, gsi);
+
+	if (!wire)
+		return -ENOENT;
+	wire->fd = -1;
+	return m->wired ? set_irqfd(m, fd, gsi, false) : 0;
+}
+
+int kvm_irqfd(struct vm *vm, int fd, unsigned gsi, bool on)
+{
+	struct kvm_machine *m = kvm_machine(vm);
+	int ret;
+
+	pthread_mutex_lock(&m->route_lock);
+	ret = on ? add_wire(m, fd, gsi) : remove_wire(m, fd, gsi);
+	pthread_mutex_unlock(&m->route_lock);
+	return ret;
+}
+
+/*
+ * The kernel raises what a descriptor stands for whenever it is signalled, in
+ * chips and LAPICs that are to be overwritten at the next resume, too. While
+ * they are not its own it has no descriptors: a signal stays in the eventfd,
+ * and is seen as the descriptor is given back.
+ */
+int kvm_wire_up(struct kvm_machine *m, bool on)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&m->route_lock);
+	for (unsigned i = 0; !ret && i < KVM_MAX_IRQFDS; i++)
+		if (m->irqfds[i].fd >= 0 && m->wired != on)
+			ret = set_irqfd(m, m->irqfds[i].fd, m->irqfds[i].gsi,
+					on);
+	m->wired = on;
+	pthread_mutex_unlock(&m->route_lock);
+	return ret;
 }
 
 int kvm_doorbell(struct vm *vm, const struct engine_doorbell *bell, bool on)
