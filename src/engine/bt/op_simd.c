@@ -13,6 +13,7 @@
 #include "engine/bt/fpu.h"
 #include "engine/bt/mem.h"
 #include "engine/bt/signals.h"
+#include "engine/bt/sys.h"
 #include "arch/xsave.h"
 
 /* [1] tables 2-16 and following, in their order. */
@@ -103,14 +104,21 @@ static void check_pending(struct bt_cpu *c, const struct bt_row *row)
 		bt_raise(c, VEC_MF);
 }
 
+/* The manuals of both vendors want an aligned operand for SHA; AMD's CPUs take
+ * any, Zen 3 and 4 at least, and translated code runs on them. */
+static bool takes_unaligned(const struct bt_cpu *c, const struct bt_row *row)
+{
+	return row->attrs & ROW_UNALIGNED ||
+	       (row->feature == FEAT_SHA && bt_is_amd(c));
+}
+
 static void check_alignment(struct bt_cpu *c, const struct bt_row *row,
 			    gva_t va, unsigned size)
 {
-	bool aligned = row->attrs & ROW_VEX
-			       ? row->attrs & ROW_ALIGNED
-			       : size >= 16 && !(row->attrs & ROW_UNALIGNED);
+	bool aligned =
+		row->attrs & ROW_VEX ? row->attrs & ROW_ALIGNED : size >= 16;
 
-	if (unlikely(aligned && va & (size - 1))) {
+	if (unlikely(aligned && va & (size - 1)) && !takes_unaligned(c, row)) {
 		check_pending(c, row);
 		bt_gp(c);
 	}
