@@ -923,7 +923,10 @@ static bool may_move_rsp(const struct bt_insn *i)
 		return false;
 	if (class != JIT_COPY && class != JIT_SIMD && class != JIT_NOP)
 		return true;
-	return i->a == rsp || i->v == rsp || (!i->mem && i->b == rsp);
+	if (i->v == rsp)
+		return true;
+	return i->mem ? i->a == rsp && row->jit_ops & JIT_G_W
+		      : i->a == rsp || i->b == rsp;
 }
 
 static const char *enter_place(struct walk *w, unsigned n)
