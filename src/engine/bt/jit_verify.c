@@ -1025,13 +1025,26 @@ static const char *second_pass(struct walk *w)
 	return w->dead ? NO_WHY : "runs out of its end";
 }
 
+/* No initializer, either: where the walk is cleared by memset(), the guest's
+ * SIMD registers, which may be live, are that one's scratch. */
+static void start_walk(struct walk *w, const struct jit_suspect *s, u8 *marks,
+		       struct shot *shots)
+{
+	for (u64 k = 0; k < sizeof(*w); k++)
+		((volatile u8 *)w)[k] = 0;
+	w->s = s;
+	w->marks = marks;
+	w->shot = shots;
+}
+
 struct jit_verdict jit_verify(const struct jit_suspect *s, u8 *marks)
 {
 	struct shot shots[SHOTS]; /* no memset: that is libc */
-	struct walk w = {.s = s, .marks = marks, .shot = shots};
+	struct walk w;
 	const char *why = NO_WHY;
 	u64 head = 0;
 
+	start_walk(&w, s, marks, shots);
 	if (s->size < 8 || s->size > JIT_VERIFY_MAX)
 		return (struct jit_verdict){"no size for a translation", 0};
 	for (unsigned k = 0; k < 8; k++)
