@@ -73,12 +73,15 @@ void bt_jit_forget(struct bt_cpu *c, unsigned mode)
 	log->count = 0;
 }
 
-static struct bt_trans *find_trans(const struct bt_block *b, unsigned mode,
-				   u8 level, u64 va)
+/* For the present mode and RIP. */
+static struct bt_trans *find_trans(const struct bt_cpu *c,
+				   const struct bt_block *b, u8 level, u64 va)
 {
 	struct bt_trans *t = __atomic_load_n(&b->trans, __ATOMIC_ACQUIRE);
+	bool edge = bt_jit_near_hole(c->gpr[17]);
 
-	while (t && (t->mode != mode || t->level != level || t->va != va))
+	while (t && (t->mode != c->mode || t->level != level || t->va != va ||
+		     t->edge != edge))
 		t = t->next;
 	return t;
 }
@@ -91,7 +94,7 @@ static struct bt_trans *translate(struct bt_cpu *c, struct bt_block *b,
 	bool full = false;
 
 	bt_lock(&c->bvm->code_lock);
-	t = find_trans(b, c->mode, level, va);
+	t = find_trans(c, b, level, va);
 	if (!t && b->valid) {
 		t = bt_translate(c, b, level, va, &full);
 		if (t) {
@@ -117,7 +120,7 @@ static struct bt_trans *translate(struct bt_cpu *c, struct bt_block *b,
 static struct bt_trans *trans_of(struct bt_cpu *c, struct bt_block *b, u8 level)
 {
 	u64 va = bt_fixed_here(c, b) ? c->gpr[17] : 0;
-	struct bt_trans *t = find_trans(b, c->mode, level, va);
+	struct bt_trans *t = find_trans(c, b, level, va);
 
 	if (!t && b->heat < BT_JIT_HEAT && !c->check) {
 		b->heat++;
@@ -488,8 +491,8 @@ static unsigned insn_by_code(const struct bt_trans *t, u32 code)
 
 /*
  * A jump to an address that is not canonical is #GP in the jump ([1] vol. 2,
- * RET and others). It has moved RSP by now, and an indirect CALL has pushed:
- * that is taken back. An instruction that is no jump has only run into such an
+ * RET and others). It has moved RSP by now, and a CALL has pushed: that is
+ * taken back. An instruction that is no jump has only run into such an
  * address: then the fetch there faults.
  */
 static u64 bad_target(struct bt_cpu *c)
@@ -504,7 +507,7 @@ static u64 bad_target(struct bt_cpu *c)
 		return 0;
 	}
 	if (row->jit_class == JIT_CALL) {
-		if (row->operands[0] != 'J')
+		if (row->operands[0] != 'J' || t->edge)
 			bt_store64(c, c->gpr[X86_RSP], c->jit_pushed_on);
 		c->gpr[X86_RSP] += 8;
 	}

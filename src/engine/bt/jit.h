@@ -86,6 +86,19 @@ enum bt_held {
 	HELD_WINDOW, /* the stack window's addend */
 };
 
+/*
+ * Can a relative jump from this page lead to an address that is not canonical?
+ * Such a CALL has pushed nothing, so what it overwrites is kept: translations
+ * of the same block for pages that are near the hole and far from it differ.
+ */
+static inline bool bt_jit_near_hole(u64 ip)
+{
+	const u64 reach = GIB(2) + 2 * 4096;
+
+	return ip + reach - BIT(47) < 2 * reach ||
+	       ip + reach + BIT(47) < 2 * reach;
+}
+
 /* Where an instruction begins: bytes into the block and into the host code. */
 struct bt_place {
 	u16 guest, host;
@@ -107,6 +120,7 @@ struct bt_trans {
 	u8 mode;	      /* enum bt_mmu, at its beginning */
 	u8 level;	      /* enum bt_level */
 	u8 fpu;		      /* bits of fpu_ready that it needs */
+	bool edge;	      /* for where bt_jit_near_hole() */
 	s32 win_lo, win_size; /* stack window from RSP at entry; size 0: no */
 	bool sp_known;	      /* `sp` is where RSP is at the end, likewise */
 	s32 sp;

@@ -258,9 +258,9 @@ void jit_jmp(struct jit *j)
 /* ---- calls ------------------------------------------------------------- */
 
 /*
- * The return address onto the stack; keeps H_A only in the window. An indirect
- * call may turn out to lead nowhere, and then has pushed nothing: what is
- * overwritten is kept for bad_target().
+ * The return address onto the stack; keeps H_A only in the window. A call that
+ * is indirect or near the hole may turn out to lead nowhere, and then has
+ * pushed nothing: what is overwritten is kept for bad_target().
  */
 static void push_return(struct jit *j, bool keep)
 {
@@ -305,12 +305,7 @@ void jit_call(struct jit *j)
 		call_indirect(j);
 		return;
 	}
-	/* Nearly never; where else the page is mapped is not known here. */
-	if (!x86_is_canonical((j->c->gpr[17] & ~0xfffull) + (u64)relative(j))) {
-		jit_by_function(j);
-		return;
-	}
-	push_return(j, false);
+	push_return(j, j->t->edge);
 	jit_goto(j, relative(j));
 }
 

@@ -312,6 +312,7 @@ struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, u8 level,
 		.mode = c->mode,
 		.level = level,
 		.va = va,
+		.edge = bt_jit_near_hole(c->gpr[17]),
 	};
 	j->e = (struct emit){j->head, j->head + room, false};
 	j->c = c;
