@@ -534,6 +534,10 @@ static u16 free_flags(const struct bt_check *k, bool *undefined_read)
 
 	for (unsigned m = 0; m < n; m++)
 		follow(&flow, &b->insn[m]);
+	/* Jcc to where nothing is raises if it is taken. */
+	if (n < b->count && k->interp.raised &&
+	    flow.undefined & bt_jit_flags_read(&bt_rows[b->insn[n].row]))
+		flow.read = true;
 	*undefined_read = flow.read;
 	if (n < b->count)
 		flow.undefined |= (u16)~bt_jit_live(b, n);
