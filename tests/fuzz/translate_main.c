@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuzz_translate without libFuzzer: translate_main [SEED [COUNT]] makes random
- * programs, of rows of the opcode tables as often as not; translate_main
- * FILE... runs inputs that were kept (of a crash: translate-crash).
+ * fuzz_translate without libFuzzer.
+ *
+ *     translate [SEED [COUNT]]   the seeds, then random programs made of rows
+ *                                of the opcode tables
+ *     translate FILE...          inputs that were kept: a crash leaves its own
+ *                                as translate-crash
  */
 #include "fuzz.h"
 #include "translate.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define MOST 12 /* instructions */
@@ -123,40 +124,6 @@ static void keep(const u8 *input, size_t len)
 		exit(1);
 }
 
-static int write_file(const char *name, const void *bytes, size_t len)
-{
-	FILE *file = fopen(name, "wb");
-	bool good = file && fwrite(bytes, 1, len, file) == len;
-
-	if (file && fclose(file))
-		good = false;
-	if (!good)
-		perror(name);
-	return good ? 0 : 1;
-}
-
-static int write_seeds(const char *list)
-{
-	char names[8192], path[1024];
-	size_t len = 0;
-
-	snprintf(path, sizeof(path), "%s.d", list);
-	if (mkdir(path, 0777) && errno != EEXIST) {
-		perror(path);
-		return 1;
-	}
-	for (unsigned k = 0; k < xl_seed_count; k++) {
-		const struct xl_seed *s = &xl_seeds[k];
-
-		snprintf(path, sizeof(path), "%s.d/%s", list, s->name);
-		len += (size_t)snprintf(names + len, sizeof(names) - len,
-					"%s%s", k ? "," : "", path);
-		if (len >= sizeof(names) || write_file(path, s->bytes, s->len))
-			return 1;
-	}
-	return write_file(list, names, len);
-}
-
 static void run_random(u64 state, u64 count)
 {
 	u8 input[XL_HEADER + MOST * 24];
@@ -175,8 +142,6 @@ int main(int argc, char **argv)
 	u64 seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
 	u64 count = argc > 2 ? strtoull(argv[2], NULL, 0) : 50000;
 
-	if (argc == 3 && !strcmp(argv[1], "--seeds"))
-		return write_seeds(argv[2]);
 	if (!seed) {
 		for (int k = 1; k < argc; k++)
 			if (run_file(argv[k]))

@@ -29,9 +29,7 @@ static void follow(struct flow *f, const struct bt_insn *i)
 
 	if (f->loose & bt_jit_flags_read(row))
 		f->read = true;
-	/* A shift by nothing leaves all as they are. */
-	if (!bt_jit_is_shift(row))
-		f->loose &= (u16)~row->flags_written;
+	f->loose &= (u16)~bt_jit_flags_defined(i);
 	f->loose |= row->flags_undef;
 }
 

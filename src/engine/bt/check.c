@@ -519,9 +519,7 @@ static void follow(struct flag_flow *f, const struct bt_insn *i)
 
 	if (f->undefined & bt_jit_flags_read(row))
 		f->read = true;
-	/* A shift by nothing leaves all as they are. */
-	if (!bt_jit_is_shift(row))
-		f->undefined &= (u16)~row->flags_written;
+	f->undefined &= (u16)~bt_jit_flags_defined(i);
 	f->undefined |= row->flags_undef;
 }
 

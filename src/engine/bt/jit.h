@@ -203,12 +203,13 @@ struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, u8 level,
 
 /*
  * jit_analyse.c: flags that are alive before the n-th instruction; those that
- * a row reads; is it a shift or a rotation whose count may be none, so that it
- * may leave all flags as they are.
+ * a row reads.
  */
 u16 bt_jit_live(const struct bt_block *b, unsigned n);
 u16 bt_jit_flags_read(const struct bt_row *row);
-bool bt_jit_is_shift(const struct bt_row *row);
+/* Those that have a value behind it whatever it finds: a shift, or a repeated
+ * comparison, may have nothing to do and leave all as they are. */
+u16 bt_jit_flags_defined(const struct bt_insn *i);
 
 /* Is this host address in a translation's code; for the signal handler. */
 bool bt_jit_covers(const struct bt_cpu *c, u64 rip);

@@ -13,7 +13,7 @@
 
 /* Shifts by CL or by zero leave all flags as they are: nothing is killed. The
  * tables say so by listing all flags as read. */
-bool bt_jit_is_shift(const struct bt_row *row)
+static bool is_shift(const struct bt_row *row)
 {
 	if (row->map == 1)
 		return row->opcode == 0xa4 || row->opcode == 0xa5 ||
@@ -25,10 +25,17 @@ bool bt_jit_is_shift(const struct bt_row *row)
 
 u16 bt_jit_flags_read(const struct bt_row *row)
 {
-	if (!bt_jit_is_shift(row))
+	if (!is_shift(row))
 		return row->flags_read;
 	/* RCL and RCR. */
 	return row->map == 0 && (row->reg & ~1) == 2 ? FLAG_CF : 0;
+}
+
+u16 bt_jit_flags_defined(const struct bt_insn *i)
+{
+	const struct bt_row *row = &bt_rows[i->row];
+
+	return is_shift(row) || i->rep ? 0 : row->flags_written;
 }
 
 static u16 shift_live(const struct bt_insn *i, const struct bt_row *row,
@@ -49,7 +56,7 @@ static u16 live_before(const struct bt_insn *i, u16 behind)
 
 	if (row->jit_class == JIT_CALLED)
 		return JIT_FLAGS;
-	if (bt_jit_is_shift(row))
+	if (is_shift(row))
 		return shift_live(i, row, behind);
 	return (u16)((behind & ~(row->flags_written | row->flags_undef)) |
 		     row->flags_read);
