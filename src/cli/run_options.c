@@ -112,6 +112,7 @@ static int take_bt(struct run_options *o, const char *val, struct err *err)
 		[VM_BT_JIT] = "jit",
 		[VM_BT_INTERP] = "interp",
 		[VM_BT_CHECK] = "check",
+		[VM_BT_CHECK_USER] = "check-user",
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
@@ -119,7 +120,8 @@ static int take_bt(struct run_options *o, const char *val, struct err *err)
 			o->bt_mode = i;
 			return 0;
 		}
-	return err_set(err, -EINVAL, "--bt: '%s' is not interp, jit or check",
+	return err_set(err, -EINVAL,
+		       "--bt: '%s' is not interp, jit, check or check-user",
 		       val);
 }
 
@@ -264,8 +266,7 @@ static const struct row rows[] = {
 	{"--mem", "SIZE", "RAM, with k, m, g; a plain number is MiB (256m)",
 	 take_mem},
 	{"--engine", "ENGINE", "auto, bt or kvm (auto)", take_engine},
-	{"--bt", "MODE", "software engine: interp, jit or check (jit)",
-	 take_bt},
+	{"--bt", "MODE", "bt: interp, jit, check or check-user (jit)", take_bt},
 	{"--bt-code", "SIZE", "bt: room for translated code (64m)",
 	 take_bt_code},
 	{"--bt-count", NULL, "bt: count what translated code runs (--stats)",

@@ -64,9 +64,10 @@ enum vm_irqchip {
 
 /* How the engine bt runs guest code; other engines do not look. */
 enum vm_bt_mode {
-	VM_BT_JIT,    /* translated where it can be */
-	VM_BT_INTERP, /* never */
-	VM_BT_CHECK,  /* both, and compared */
+	VM_BT_JIT,	  /* translated where it can be */
+	VM_BT_INTERP,	  /* never */
+	VM_BT_CHECK,	  /* both, and compared */
+	VM_BT_CHECK_USER, /* the same, once there is code at CPL 3 */
 };
 
 struct vm_config {

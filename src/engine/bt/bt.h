@@ -155,7 +155,8 @@ struct bt_cpu {
 
 	u64 scratch; /* bt_rmw_begin's, of operations (ops.h) */
 
-	struct bt_check *check; /* --bt check (check.h), else NULL */
+	struct bt_check *check;	      /* --bt check (check.h), else NULL */
+	struct bt_check *check_later; /* the same, until user code runs */
 
 	u8 xsave[X86_XSAVE_AREA] __attribute__((aligned(64)));
 	u8 bounce[1024] __attribute__((aligned(64))); /* of SIMD operands */

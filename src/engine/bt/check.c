@@ -16,8 +16,10 @@ static bool equal(const void *a, const void *b, u64 len)
 	const u8 *p = a, *q = b;
 	u64 k = 0;
 
-	for (; k + 8 <= len; k += 8)
-		if (x[k / 8] != y[k / 8])
+	/* Most is whole pages, and most of them are equal. */
+	for (; k + 32 <= len; k += 32, x += 4, y += 4)
+		if ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) |
+		    (x[3] ^ y[3]))
 			return false;
 	for (; k < len; k++)
 		if (p[k] != q[k])
@@ -717,6 +719,34 @@ static bool checked(struct bt_cpu *c, struct bt_block *b)
 	return verdict == FINE && raised;
 }
 
+static void begin_cpu(struct bt_cpu *c)
+{
+	c->check = c->check_later;
+	c->check_later = NULL;
+	/* Entries that were filled until now may be written by; and clocks are
+	 * read where it is told. */
+	bt_tlb_flush(c);
+	bt_update_rdtsc(c);
+}
+
+/* Translations until now are chained. Nothing is checked before the flush. */
+void bt_check_begin(struct bt_cpu *c)
+{
+	struct bt_vm *bvm = c->bvm;
+
+	bt_exclusive_begin(bvm, c);
+	bvm->check_from = bvm->epoch + 1;
+	for (unsigned k = 0; k < bvm->vm->vcpu_count; k++) {
+		struct vcpu *vcpu = bvm->vm->vcpus[k];
+		struct bt_cpu *other = vcpu ? vcpu->engine : NULL;
+
+		if (other && other->check_later)
+			begin_cpu(other);
+	}
+	bt_exclusive_end(bvm, c);
+	bt_flush_code(c);
+}
+
 bool bt_check_run(struct bt_cpu *c, struct bt_block *b)
 {
 	struct bt_check *k = c->check;
@@ -724,6 +754,8 @@ bool bt_check_run(struct bt_cpu *c, struct bt_block *b)
 	u64 outer[8];
 	bool raised;
 
+	if (epoch < c->bvm->check_from)
+		return false;
 	if (!hold(c))
 		return true;
 	k->trans = bt_jit_prepare(c, b);

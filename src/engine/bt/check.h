@@ -36,6 +36,10 @@
  * A translation may stop in the middle of its block, for the run loop to see to
  * something. Then the interpreter runs that far in the next attempt.
  *
+ * With `--bt check-user` all run as ever until a vCPU comes to code at CPL 3
+ * for the first time (bt_cpu.check_later): a kernel starts in a second then,
+ * instead of minutes, and programs and all that they ask of it are checked.
+ *
  * Compared are all registers of the guest (struct bt_cpu up to fpu_live), an
  * exception and where it is, memory, x87 and SIMD registers. Arithmetic flags
  * must be equal but for
@@ -135,6 +139,9 @@ struct bt_check_dma {
 int bt_check_init(struct bt_cpu *c, struct err *err);
 void bt_check_fini(struct bt_cpu *c);
 
+/* exec.c, at a block boundary: from here on the blocks of all vCPUs are
+ * checked. The present one is dropped with all others. */
+void bt_check_begin(struct bt_cpu *c);
 /* exec.c: run b, which is at RIP. False: it has no translation. */
 bool bt_check_run(struct bt_cpu *c, struct bt_block *b);
 

@@ -309,13 +309,20 @@ size_t bt_check_stats(const struct bt_cpu *c, unsigned id, char *buf,
 
 int bt_check_init(struct bt_cpu *c, struct err *err)
 {
-	c->check = bt_reserve(sizeof(*c->check));
-	return c->check ? 0 : err_set(err, -ENOMEM, "no memory to check in");
+	struct bt_check *k = bt_reserve(sizeof(*k));
+
+	if (c->bvm->vm->bt_mode == VM_BT_CHECK_USER)
+		c->check_later = k;
+	else
+		c->check = k;
+	return k ? 0 : err_set(err, -ENOMEM, "no memory to check in");
 }
 
 void bt_check_fini(struct bt_cpu *c)
 {
 	if (c->check)
 		munmap(c->check, sizeof(*c->check));
-	c->check = NULL;
+	if (c->check_later)
+		munmap(c->check_later, sizeof(*c->check_later));
+	c->check = c->check_later = NULL;
 }

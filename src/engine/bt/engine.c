@@ -150,6 +150,11 @@ static void vm_fini(struct vm *vm)
 	vm->engine_vm = NULL;
 }
 
+static bool checks(const struct vm *vm)
+{
+	return vm->bt_mode == VM_BT_CHECK || vm->bt_mode == VM_BT_CHECK_USER;
+}
+
 static int vm_init(struct vm *vm, struct err *err)
 {
 	struct bt_vm *bvm = calloc(1, sizeof(*bvm));
@@ -170,7 +175,7 @@ static int vm_init(struct vm *vm, struct err *err)
 		ret = bt_stub_init(bvm, err);
 	if (!ret && vm->bt_mode != VM_BT_INTERP)
 		ret = bt_jit_init(bvm, err);
-	if (!ret && vm->bt_mode == VM_BT_CHECK) {
+	if (!ret && checks(vm)) {
 		bvm->check_dma = calloc(1, sizeof(*bvm->check_dma));
 		ret = bvm->check_dma ? 0
 				     : err_set(err, -ENOMEM, "out of memory");
@@ -220,7 +225,7 @@ static int cpu_init(struct vcpu *vcpu, struct err *err)
 	bt_fpu_reset(c, false);
 	bt_tlb_init(c);
 	vcpu->engine = c;
-	return vcpu->vm->bt_mode == VM_BT_CHECK ? bt_check_init(c, err) : 0;
+	return checks(vcpu->vm) ? bt_check_init(c, err) : 0;
 }
 
 static void kick(struct vcpu *vcpu)

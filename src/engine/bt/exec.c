@@ -108,6 +108,10 @@ void bt_run_records(struct bt_cpu *c, struct bt_block *b)
 /* False: b is to be interpreted. */
 static bool run_translated(struct bt_cpu *c, struct bt_block *b)
 {
+	if (unlikely(c->check_later != NULL) && c->cpl == 3) {
+		bt_check_begin(c);
+		return true; /* b has gone */
+	}
 	return unlikely(c->check != NULL) ? bt_check_run(c, b)
 					  : bt_jit_run(c, b);
 }

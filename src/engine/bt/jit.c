@@ -193,11 +193,12 @@ static bool is_called(struct bt_cpu *c)
 }
 
 /* Does translated code have to return to the run loop: somebody wants to be
- * looked at, or each block is to be compared. */
+ * looked at, or each block is to be compared, now or from here on. */
 static bool must_leave(struct bt_cpu *c)
 {
 	return unlikely(is_called(c)) || unlikely(c->check != NULL) ||
-	       !translatable(c);
+	       !translatable(c) ||
+	       (unlikely(c->check_later != NULL) && c->cpl == 3);
 }
 
 /* Host code for RIP; 0: the run loop sees to it. */

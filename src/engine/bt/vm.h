@@ -64,7 +64,8 @@ struct bt_vm {
 	struct bt_stubs *stubs;
 	struct bt_jit *jit;		/* NULL: everything is interpreted */
 	struct bt_check_dma *check_dma; /* --bt check, else NULL */
-	u64 deaths; /* of blocks; changes in the exclusive section */
+	u32 check_from; /* epoch from which on blocks are checked */
+	u64 deaths;	/* of blocks; changes in the exclusive section */
 	struct bt_fixed fixed;
 };
 
