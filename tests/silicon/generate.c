@@ -87,6 +87,9 @@ unsigned operand_bytes(const struct test_case *c)
 
 	if (row_is(row, "fldenv frstor"))
 		return row_is(row, "frstor") ? 128 : 32;
+	/* With 66 it is the vendor's affair (op_mov.c). */
+	if (row_is(row, "movsxd"))
+		return 4;
 	if (row_is(row, "cmpxchg8b"))
 		return c->form.size == SIZE_W ? 16 : 8;
 	if (size)

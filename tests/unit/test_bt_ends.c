@@ -325,9 +325,6 @@ static bool try_row(struct ends *x, bool *found)
 			continue;
 		if (v.opsize && x->row->attrs & ROW_VEX)
 			continue;
-		/* MOVSXD of 16 bits reads 16 or 32 by the CPU's vendor. */
-		if (v.opsize && !x->row->map && x->row->opcode == 0x63)
-			continue;
 		good = try_variant(x, &v, found);
 	}
 	return good;

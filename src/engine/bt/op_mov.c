@@ -4,10 +4,12 @@
  * sets, flags as a byte.
  *
  * References: [1] Intel SDM vol. 2A-2D, the instructions' pages.
+ *             [2] AMD APM vol. 3, MOVSXD.
  */
 #include "engine/bt/ops.h"
 
 #include "bt_ops.h"
+#include "engine/bt/sys.h"
 
 /* ---- MOV, LEA ---------------------------------------------------------- */
 
@@ -79,11 +81,22 @@ FOR_V(DEFINE_EXTEND, movzx16, 16, u16)
 FOR_V(DEFINE_EXTEND, movsx8, 8, s8)
 FOR_V(DEFINE_EXTEND, movsx16, 16, s16)
 
-/* Without REX.W it is an odd MOV ([1] MOVSXD); with 66 only 16 bits are read
- * from memory. */
-DEFINE_EXTEND(16, movsxd, 16, s16)
+/* Without REX.W it is an odd MOV. */
 DEFINE_EXTEND(32, movsxd, 32, s32)
 DEFINE_EXTEND(64, movsxd, 32, s32)
+
+OP(movsxd_rr16)
+{
+	bt_set16(c, i->a, bt_get16(c, i->b));
+}
+
+/* With 66, [1] has a source of 16 bits; [2] knows none but 32, and that is what
+ * AMD's CPUs read: at the end of a page they fault. */
+OP(movsxd_rm16)
+{
+	bt_set16(c, i->a,
+		 bt_is_amd(c) ? (u16)bt_get_rm32(c, i) : bt_get_rm16(c, i));
+}
 
 /* CBW, CWDE, CDQE and CWD, CDQ, CQO. */
 #define DEFINE_SIGN(bits, half, signed_half, signed_full)                      \
