@@ -10,9 +10,12 @@
 #include "util/types.h"
 
 #define FSW_ERRORS 0x3fu
-#define FSW_PE 0x20u /* inexact */
-#define FSW_ES 0x80u /* an unmasked error is due */
+#define FSW_PE 0x20u  /* inexact */
+#define FSW_ES 0x80u  /* an unmasked error is due */
+#define FSW_B 0x8000u /* the same, as the 8087 had it */
 #define FCW_INIT 0x37fu
+#define FCW_FIXED 0x40u /* always set */
+#define FCW_WRITABLE 0x1f3fu
 #define MXCSR_RESET 0x1f80u
 #define MXCSR_MASK 0xffffu /* AMD's misaligned mode (bit 17) not offered */
 #define XSAVE_LEGACY_BYTES 512

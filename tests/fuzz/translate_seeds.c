@@ -30,6 +30,10 @@ const struct xl_seed xl_seeds[] = {
 	/* mov rax, 9000 0000 0000h; push rax; call [rsp] */
 	SEED("call_bad", MIDDLE, 0, 0x48, 0xb8, 0, 0, 0, 0, 0, 0x90, 0, 0, 0,
 	     0x50, 0, 0xff, 0x14, 0x24),
+	/* mov esi, 200017e0h; mov [rsi+24], 1f80h; fxrstor [rsi]: the rest of
+	 * it is random */
+	SEED("fxrstor", MIDDLE, 0, 0xbe, 0xe0, 0x17, 0, 0x20, 0, 0xc7, 0x46,
+	     0x18, 0x80, 0x1f, 0, 0, 0, 0x0f, 0xae, 0x0e, 0, 0x28, 0xce),
 	/* push rax; ret 8 */
 	SEED("ret_bad", MIDDLE, 0, 0x48, 0xb8, 0, 0, 0, 0, 0, 0x90, 0, 0, 0,
 	     0x50, 0, 0xc2, 8, 0),

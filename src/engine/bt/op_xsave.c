@@ -88,6 +88,19 @@ static void legacy_write(struct bt_cpu *c, const struct bt_insn *i, gva_t va,
 			      to - from);
 }
 
+/* What no register holds: reserved bits, and what follows from others, as the
+ * CPU has it behind FXRSTOR. */
+static void tidy_x87(struct xsave_legacy *x)
+{
+	x->fcw = (u16)((x->fcw & FCW_WRITABLE) | FCW_FIXED);
+	x->fsw &= (u16) ~(FSW_ES | FSW_B);
+	if (x->fsw & ~x->fcw & FSW_ERRORS)
+		x->fsw |= FSW_ES | FSW_B;
+	x->reserved = 0;
+	for (unsigned k = 0; k < ARRAY_SIZE(x->st); k++)
+		bt_zero(x->st[k] + 10, 6);
+}
+
 static void legacy_read_x87(struct bt_cpu *c, const struct bt_insn *i, gva_t va)
 {
 	u64 head[3];
@@ -97,6 +110,7 @@ static void legacy_read_x87(struct bt_cpu *c, const struct bt_insn *i, gva_t va)
 	take_pointers(c, i, head);
 	bt_read_span(c, (va + LEGACY_ST) & c->lin_mask, c->xsave + LEGACY_ST,
 		     LEGACY_XMM - LEGACY_ST);
+	tidy_x87(legacy_of(c));
 }
 
 static void legacy_init_x87(struct bt_cpu *c)
