@@ -89,17 +89,49 @@ class GuestCase(Case):
         return ("failed", wrong) if wrong else ("passed", None)
 
 
+class LaxCase(Case):
+    """Is a name of tests/guest/lax.cfg still needed by each of its guests: one
+    that passes without it does not."""
+
+    LIMIT = 60  # seconds for one run; one that hangs has failed
+
+    def __init__(self, check):
+        lines = ["#!/bin/sh", "kept="]
+        for guest, runs in check.runs.items():
+            lines.append("failed=")
+            for run in runs:
+                command = shlex.join(run.without(check.lax).arguments(
+                    Path("/lab/guests")))
+                lines.append(
+                    f'[ "$failed" ] || {{ timeout -s KILL {self.LIMIT} '
+                    f'"$VIREO" {command}; [ $? = {run.exit} ] || failed=1; }}')
+            lines.append(f'[ "$failed" ] || kept="$kept {guest}"')
+        lines.append('[ -z "$kept" ] || '
+                     '{ echo "passes without it:$kept"; exit 1; }\n')
+        count = sum(len(runs) for runs in check.runs.values())
+        super().__init__(check.name, "\n".join(lines),
+                         count * (self.LIMIT + 10))
+
+
 def guest_cases():
     guests = outer.load_script(outer.ROOT / "tests/guest/run")
     for run in guests.load(["kvm"], "lab"):
         yield GuestCase(guests, run)
 
 
-def all_cases():
+def lax_cases():
+    guests = outer.load_script(outer.ROOT / "tests/guest/run")
+    for check in guests.lax_checks("kvm", "lab"):
+        yield LaxCase(check)
+
+
+def all_cases(soak):
     for path in sorted(HERE.glob("*.sh")):
         if os.access(path, os.X_OK):
             yield script_case(path)
     yield from guest_cases()
+    if soak:
+        yield from lax_cases()
 
 
 def groups(cases):
