@@ -188,6 +188,16 @@ u32 aml_begin_name_package(struct aml *aml, const char *name, u8 count)
 	return begin;
 }
 
+u32 aml_begin_package(struct aml *aml, u8 count)
+{
+	u32 begin;
+
+	put8(aml, AML_PACKAGE);
+	begin = aml->len;
+	put8(aml, count);
+	return begin;
+}
+
 /* [1] 20.2.4: the length counts its own bytes; 63, 4 Ki, 1 Mi are the steps. */
 void aml_end(struct aml *aml, u32 begin)
 {
@@ -219,11 +229,14 @@ enum aml_resource {
 	RES_MEMORY32_FIXED = 0x86,
 	RES_DWORD = 0x87,
 	RES_WORD = 0x88,
+	RES_EXTENDED_IRQ = 0x89,
 	RES_QWORD = 0x8a,
 };
 enum aml_resource_bits {
 	RES_IO_DECODE16 = 1,
 	RES_MEMORY_WRITABLE = 1,
+	RES_IRQ_CONSUMER = 1,
+	RES_IRQ_SHARED = 8,
 	RES_WINDOW_MEMORY = 0,
 	RES_WINDOW_IO = 1,
 	RES_WINDOW_BUS = 2,
@@ -265,6 +278,16 @@ void aml_resource_irq(struct aml *aml, unsigned irq)
 {
 	put8(aml, RES_IRQ);
 	put16(aml, (u16)(1u << irq));
+}
+
+/* [1] 6.4.3.6 */
+void aml_resource_gsi(struct aml *aml, u32 gsi)
+{
+	put8(aml, RES_EXTENDED_IRQ);
+	put16(aml, 6);
+	put8(aml, RES_IRQ_CONSUMER | RES_IRQ_SHARED);
+	put8(aml, 1);
+	put_width(aml, gsi, 4);
 }
 
 void aml_resource_memory(struct aml *aml, u32 base, u32 len)

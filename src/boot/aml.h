@@ -24,6 +24,7 @@ struct aml {
 u32 aml_begin_scope(struct aml *aml, const char *path);
 u32 aml_begin_device(struct aml *aml, const char *name);
 u32 aml_begin_name_package(struct aml *aml, const char *name, u8 count);
+u32 aml_begin_package(struct aml *aml, u8 count); /* inside another one */
 void aml_end(struct aml *aml, u32 begin);
 
 void aml_integer(struct aml *aml, u64 val); /* an element of a package */
@@ -37,6 +38,7 @@ void aml_end_resources(struct aml *aml, u32 begin);
 
 void aml_resource_io(struct aml *aml, u16 base, u8 len);
 void aml_resource_irq(struct aml *aml, unsigned irq); /* ISA edge, 0..15 */
+void aml_resource_gsi(struct aml *aml, u32 gsi);      /* level, high, shared */
 void aml_resource_memory(struct aml *aml, u32 base, u32 len);
 /* Windows of a bridge, [base, base+len). */
 void aml_resource_bus_window(struct aml *aml, u16 base, u16 len);

@@ -3,19 +3,18 @@
  * The devices that a guest finds through ACPI, one function each.
  *
  * References: [1] ACPI Specification 6.5: 6.1 (device identification), 6.2.2
- *                 (_CRS), 7.4.2 (_Sx), 8.4 (processor devices).
+ *                 (_CRS), 6.2.13 (_PRT), 7.4.2 (_Sx), 8.4 (processor devices).
  *             [2] PCI Firmware Specification 3.3: 4.1.2 (ECAM is reserved by
  *                 a motherboard resource device).
  *
- * The power button and S5 are fixed hardware, described by the FADT. With
- * devices behind the host bridge that use INTx, its _PRT goes into add_pci();
- * so far there are none.
+ * The power button and S5 are fixed hardware, described by the FADT.
  */
 #include "boot/dsdt.h"
 
 #include <stdio.h>
 
 #include "arch/platform.h"
+#include "vmm/pci.h"
 
 enum isa_resources {
 	ISA_RTC = 0x70,
@@ -43,6 +42,26 @@ static void add_cpus(struct aml *aml, unsigned count)
 	}
 }
 
+/*
+ * [1] 6.2.13: the interrupt pins of each slot, without link devices. Functions
+ * have INTA alone (vmm/pci.h).
+ */
+static void add_pci_routes(struct aml *aml)
+{
+	u32 routes = aml_begin_name_package(aml, "_PRT", PCI_SLOTS - 1);
+
+	for (unsigned slot = 1; slot < PCI_SLOTS; slot++) {
+		u32 route = aml_begin_package(aml, 4);
+
+		aml_integer(aml, slot << 16 | 0xffff);
+		aml_integer(aml, 0); /* INTA */
+		aml_integer(aml, 0); /* a GSI, no device's */
+		aml_integer(aml, pci_gsi(slot));
+		aml_end(aml, route);
+	}
+	aml_end(aml, routes);
+}
+
 static void add_pci(struct aml *aml, const struct acpi_config *config)
 {
 	const u32 above = PCI_CONFIG + PCI_CONFIG_PORTS;
@@ -64,6 +83,7 @@ static void add_pci(struct aml *aml, const struct acpi_config *config)
 		aml_resource_memory_window(aml, config->mmio64_base,
 					   config->mmio64_size);
 	aml_end_resources(aml, res);
+	add_pci_routes(aml);
 	aml_end(aml, dev);
 }
 

@@ -7,7 +7,7 @@
  * References: [1] The PCI ID repository, 1b36:0008. [2] PCI Code and ID
  * Assignment Specification 1.11, 1.7: class 06 00 00, host bridge.
  */
-#include "chips/pci.h"
+#include "vmm/pci.h"
 
 struct host_bridge {
 	struct pci_function fn;

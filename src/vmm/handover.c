@@ -21,6 +21,7 @@
 #include "arch/x86_state.h"
 #include "engine/engine.h"
 #include "util/log.h"
+#include "vmm/doorbell.h"
 #include "vmm/vm.h"
 
 /* What of a VM is its engine's. */
@@ -80,6 +81,8 @@ static int exchange(struct vm *vm, const struct engine_ops *engine,
 		half_swap(vm, &half);
 	half_destroy(vm);
 	half_swap(vm, &half);
+	if (!ret)
+		doorbell_engine_changed(vm);
 	return ret;
 }
 

@@ -36,11 +36,19 @@ void irq_router_fini(struct irq_router *router)
 
 struct irq_line irq_line(struct irq_router *router, unsigned gsi)
 {
-	struct irq_line line = {router, gsi};
-
 	/* No device can be wired to the cascade, nor beyond the pins. */
 	if (gsi == IRQ_CASCADE || gsi >= IRQ_GSI_COUNT)
-		line.router = NULL;
+		return (struct irq_line){0};
+	return (struct irq_line){.router = router, .gsi = (u8)gsi};
+}
+
+struct irq_line irq_line_shared(struct irq_router *router, unsigned gsi)
+{
+	struct irq_line line = irq_line(router, gsi);
+
+	if (!line.router || router->sharing[gsi] == IRQ_SOURCES)
+		return (struct irq_line){0};
+	line.source = router->sharing[gsi]++;
 	return line;
 }
 
@@ -70,6 +78,9 @@ void irq_set(struct irq_line line, bool level)
 		return;
 	trace(TRACE_IRQ, "gsi %u %s", line.gsi, level ? "up" : "down");
 	pthread_mutex_lock(&router->lock);
+	router->up[line.gsi] &= ~(u32)BIT(line.source);
+	router->up[line.gsi] |= (u32)level << line.source;
+	level = router->up[line.gsi];
 	if (router->engine)
 		router->engine->set(router->engine_vm, line.gsi, level);
 	else

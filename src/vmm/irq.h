@@ -11,8 +11,9 @@
  *
  * A line is a GSI: 0..15 are the ISA lines (ISA 0, the PIT, reaches the
  * IOAPIC's pin 2, as the MADT's override says), 16..23 the IOAPIC's others.
- * Level changes are idempotent; a source that shares a line is not supported:
- * boards give every device its own.
+ * Level changes are idempotent. Boards give every ISA device a line of its
+ * own; those that share one (PCI's pins) get it by irq_line_shared(), and it is
+ * up while any of them holds it up.
  */
 #pragma once
 
@@ -31,8 +32,11 @@ struct vm;
 
 struct irq_line {
 	struct irq_router *router; /* NULL: not connected, irq_set is a no-op */
-	unsigned gsi;
+	u8 gsi;
+	u8 source; /* who it is among those that share it */
 };
+
+#define IRQ_SOURCES 32 /* sharing a line, at most */
 
 /* An interrupt chip as the router sees it. The router holds dev's lock. */
 struct irq_sink {
@@ -66,9 +70,11 @@ struct irq_router {
 	pthread_mutex_t
 		lock; /* held while a line changes; leaf but for chips */
 	struct vm *vm;
-	struct irq_sink pic;	/* pins 0..15 */
-	struct irq_sink ioapic; /* pins 0..23 */
-	struct irq_sink pit;	/* no pins; an engine's chips include it */
+	u32 up[IRQ_GSI_COUNT];	   /* by source: who holds the line up */
+	u8 sharing[IRQ_GSI_COUNT]; /* sources given out */
+	struct irq_sink pic;	   /* pins 0..15 */
+	struct irq_sink ioapic;	   /* pins 0..23 */
+	struct irq_sink pit;	   /* no pins; an engine's chips include it */
 	/* The 8259's side of an ExtINT: is INTR up; the INTA cycle's vector. */
 	bool (*extint_pending)(struct device *pic);
 	unsigned (*extint_ack)(struct device *pic);
@@ -84,6 +90,8 @@ void irq_router_fini(struct irq_router *router);
 
 /* A line that leads nowhere (2, the cascade, or none there) is unconnected. */
 struct irq_line irq_line(struct irq_router *router, unsigned gsi);
+/* One more source of a line; the 33rd is unconnected. While a VM is built. */
+struct irq_line irq_line_shared(struct irq_router *router, unsigned gsi);
 void irq_set(struct irq_line line, bool level);
 /*
  * One edge for an edge-triggered pin: lower and raise. The line stays high, as

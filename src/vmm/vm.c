@@ -49,6 +49,7 @@ static struct vm *vm_alloc(const struct vm_config *config)
 			(struct vm_console){.in_fd = -1, .out_fd = -1};
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_mutex_init(&vm->stop_lock, NULL);
+	pthread_mutex_init(&vm->doorbell_lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
 	bus_init(&vm->bus);
 	irq_router_init(&vm->irq, vm);
@@ -132,6 +133,7 @@ void vm_destroy(struct vm *vm)
 	irq_router_fini(&vm->irq);
 	mem_fini(&vm->mem);
 	pthread_cond_destroy(&vm->changed);
+	pthread_mutex_destroy(&vm->doorbell_lock);
 	pthread_mutex_destroy(&vm->stop_lock);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm);

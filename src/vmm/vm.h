@@ -29,6 +29,7 @@
 struct cpu_offer;
 struct cpu_policy;
 struct device;
+struct doorbell;
 struct engine_options;
 struct engine_ops;
 struct x86_state;
@@ -117,6 +118,8 @@ struct vm {
 	unsigned vcpu_count;
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 	struct device *devices;
+	struct doorbell *doorbells;
+	pthread_mutex_t doorbell_lock; /* a leaf, but for the engine's own */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* of state and of parked vCPUs */

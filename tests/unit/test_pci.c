@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PCI: both ways to configuration space, the header, and BARs of a function
- * that exists only here, after [1] PCI Local Bus 3.0 chapter 6.
+ * PCI: both ways to configuration space, the header, BARs, the interrupt pin
+ * and MSI-X of a function that exists only here, after [1] PCI Local Bus 3.0
+ * chapter 6.
  */
 #include "unit.h"
 
@@ -9,8 +10,8 @@
 #include <string.h>
 
 #include "arch/platform.h"
-#include "chips/pci.h"
 #include "vm_fixture.h"
+#include "vmm/msix.h"
 
 enum { ADDRESS = 0xcf8, DATA = 0xcfc };
 enum { ABSENT = 0xffffffff };
@@ -19,11 +20,20 @@ enum { ABSENT = 0xffffffff };
 
 struct probe {
 	struct pci_function fn;
+	struct msix msix;
 	/* regs */
-	u8 space[PCI_CONFIG_SIZE];
+	struct probe_regs {
+		u8 space[PCI_CONFIG_SIZE];
+		struct msix_regs msix;
+	} regs;
 	/* host */
 	u64 last_off, last_val;
 };
+
+static struct probe *to_probe(struct device *dev)
+{
+	return container_of(dev, struct probe, fn.dev);
+}
 
 static u64 probe_read(struct device *dev, u64 off, unsigned width)
 {
@@ -32,10 +42,21 @@ static u64 probe_read(struct device *dev, u64 off, unsigned width)
 
 static void probe_write(struct device *dev, u64 off, unsigned width, u64 val)
 {
-	struct probe *probe = container_of(dev, struct probe, fn.dev);
+	struct probe *probe = to_probe(dev);
 
 	probe->last_off = off;
 	probe->last_val = val;
+}
+
+static u64 probe_msix_read(struct device *dev, u64 off, unsigned width)
+{
+	return msix_bar_read(&to_probe(dev)->msix, off, width);
+}
+
+static void probe_msix_write(struct device *dev, u64 off, unsigned width,
+			     u64 val)
+{
+	msix_bar_write(&to_probe(dev)->msix, off, width, val);
 }
 
 #define CALLS                                                   \
@@ -49,8 +70,34 @@ static const struct pci_bar probe_bars[PCI_BARS] = {
 	 .name = "mem64",
 	 .size = GIB(8),
 	 CALLS},
+	{0},
+	{.kind = PCI_BAR_MEM32,
+	 .name = "msix",
+	 .size = MSIX_BAR_SIZE,
+	 .widths = MSIX_BAR_WIDTHS,
+	 .read = probe_msix_read,
+	 .write = probe_msix_write},
 };
 #undef CALLS
+
+/* A capability of our own, 0x09: a counter of its reads, a byte to write. */
+enum { VENDOR_CAP = 0x40, MSIX_CAP = 0x4c, VECTORS = 5 };
+
+static void probe_reading(struct pci_function *fn, u64 off, unsigned width)
+{
+	if (pci_touches(off, width, VENDOR_CAP + 4, 1))
+		fn->space[VENDOR_CAP + 4]++;
+}
+
+static void probe_written(struct pci_function *fn, u64 off, unsigned width)
+{
+	msix_config_written(&to_probe(&fn->dev)->msix, off, width);
+}
+
+static const struct pci_config_ops probe_config = {
+	.reading = probe_reading,
+	.written = probe_written,
+};
 
 static const struct pci_ident probe_ident = {
 	.vendor = 0x1234,
@@ -64,32 +111,44 @@ static const struct pci_ident probe_ident = {
 
 static int probe_create(struct device *dev, struct err *err)
 {
-	struct probe *probe = container_of(dev, struct probe, fn.dev);
+	static const u8 body[] = {9, 0, 0, 0xcc, 0, 0, 0xdd, 0xee};
+	struct probe *probe = to_probe(dev);
+	u8 at;
 
 	probe->fn.ident = &probe_ident;
 	probe->fn.bars = probe_bars;
+	probe->fn.ops = &probe_config;
 	probe->fn.bdf = PCI_BDF(0, 3, 1);
-	probe->fn.space = probe->space;
+	probe->fn.space = probe->regs.space;
+	probe->msix.regs = &probe->regs.msix;
+	at = pci_add_capability(&probe->fn, 9, body, 2 + sizeof(body));
+	assert_int_equal(at, VENDOR_CAP);
+	probe->fn.writable[at + 4] = 0xff; /* the counter is saved, too */
+	probe->fn.writable[at + 5] = 0x0f;
+	msix_add(&probe->msix, &probe->fn, 4, VECTORS);
+	assert_int_equal(probe->msix.capability, MSIX_CAP);
 	return pci_function_plug(&probe->fn, err);
 }
 
 static void probe_reset(struct device *dev)
 {
-	pci_function_reset(container_of(dev, struct pci_function, dev));
+	pci_function_reset(&to_probe(dev)->fn);
+	msix_reset(&to_probe(dev)->msix);
 }
 
 static int probe_loaded(struct device *dev, struct err *err)
 {
-	return pci_function_loaded(container_of(dev, struct pci_function, dev),
-				   err);
+	int ret = pci_function_loaded(&to_probe(dev)->fn, err);
+
+	return ret ? ret : msix_loaded(&to_probe(dev)->msix, err);
 }
 
 static const struct device_type probe_type = {
 	.name = "probe",
 	.size = sizeof(struct probe),
 	.save_version = 1,
-	.regs_offset = offsetof(struct probe, space),
-	.regs_size = PCI_CONFIG_SIZE,
+	.regs_offset = offsetof(struct probe, regs),
+	.regs_size = sizeof(struct probe_regs),
 	.create = probe_create,
 	.reset = probe_reset,
 	.loaded = probe_loaded,
@@ -98,16 +157,45 @@ DEVICE_TYPE(probe_type);
 
 /* ---- bench ---- */
 
+enum { GSI = 16 + 3 }; /* slot 3 */
+
 struct bench {
 	struct vm *vm;
 	struct probe *probe;
+	bool level;
+	unsigned messages;
+	u64 addr;
+	u32 data;
+};
+
+static void record_set(void *arg, unsigned gsi, bool level)
+{
+	assert_int_equal(gsi, GSI);
+	((struct bench *)arg)->level = level;
+}
+
+static int record_msi(void *arg, u64 addr, u32 data)
+{
+	struct bench *b = arg;
+
+	b->messages++;
+	b->addr = addr;
+	b->data = data;
+	return 0;
+}
+
+static const struct irq_engine_ops record_ops = {
+	.set = record_set,
+	.msi = record_msi,
 };
 
 static int setup(void **state)
 {
 	static struct bench b;
 
-	b.vm = fixture_vm(1);
+	b = (struct bench){.vm = fixture_vm(1)};
+	b.vm->irq.engine = &record_ops;
+	b.vm->irq.engine_vm = &b;
 	fixture_device(b.vm, "pci-host", NULL);
 	fixture_device(b.vm, "host-bridge", NULL);
 	b.probe = container_of(fixture_device(b.vm, "probe", NULL),
@@ -216,6 +304,8 @@ static void test_both_ways_are_one(void **state)
 	struct bench *b = *state;
 
 	for (u32 reg = 0; reg < 256; reg += 4) {
+		if (reg == VENDOR_CAP + 4)
+			continue; /* counts */
 		point(b, 0x80000000 | PCI_BDF(0, 3, 1) << 8 | reg);
 		assert_int_equal(get(b, BUS_PIO, DATA, 4), config(b, reg));
 		for (unsigned i = 0; i < 4; i++)
@@ -250,7 +340,7 @@ static void test_identity(void **state)
 	struct bench *b = *state;
 
 	assert_int_equal(config(b, 0x00), 0x56781234);
-	assert_int_equal(config(b, 0x04), 0);
+	assert_int_equal(config(b, 0x04), 0x00100000); /* capabilities */
 	assert_int_equal(config(b, 0x08), 0xff112207);
 	assert_int_equal(config(b, 0x0c), 0);
 	assert_int_equal(config(b, 0x2c), 0xbbbbaaaa);
@@ -265,22 +355,27 @@ static void test_write_masks(void **state)
 		u32 ones, zeros;
 	} rows[] = {
 		{0x00, 0x56781234, 0x56781234},
-		{0x04, 0x00000547, 0},
+		{0x04, 0x00100547, 0x00100000},
 		{0x08, 0xff112207, 0xff112207},
 		{0x0c, 0x000000ff, 0},
 		{0x10, 0xfffffff1, 1},
 		{0x14, 0xfffff000, 0},
 		{0x18, 0x0000000c, 0x0000000c}, /* 8 GiB: all of the low half */
 		{0x1c, 0xfffffffe, 0},
-		{0x20, 0, 0},
+		{0x20, 0xfffff000, 0},
 		{0x24, 0, 0},
 		{0x28, 0, 0},
 		{0x2c, 0xbbbbaaaa, 0xbbbbaaaa},
 		{0x30, 0, 0}, /* no ROM */
-		{0x34, 0, 0},
+		{0x34, 0x40, 0x40},
 		{0x38, 0, 0},
 		{0x3c, 0x000001ff, 0x00000100},
-		{0x40, 0, 0},
+		{0x40, 0x00094c09, 0x00094c09},
+		{0x48, 0x0000eedd, 0x0000eedd},
+		{0x4c, 0xc0040011, 0x00040011}, /* 5 vectors */
+		{0x50, 4, 4},			/* the table at 0 of BAR 4 */
+		{0x54, 0x804, 0x804},		/* pending bits at 0x800 */
+		{0x58, 0, 0},
 		{0xfc, 0, 0},
 	};
 	struct bench *b = *state;
@@ -297,11 +392,11 @@ static void test_status_is_cleared_by_ones(void **state)
 {
 	struct bench *b = *state;
 
-	b->probe->space[PCI_STATUS + 1] = 0xf9;
+	b->probe->regs.space[PCI_STATUS + 1] = 0xf9;
 	put(b, BUS_MMIO, ecam(PCI_STATUS), 2, 0x4000);
-	assert_int_equal(get(b, BUS_MMIO, ecam(PCI_STATUS), 2), 0xb900);
+	assert_int_equal(get(b, BUS_MMIO, ecam(PCI_STATUS), 2), 0xb910);
 	put(b, BUS_MMIO, ecam(PCI_STATUS), 2, 0xffff);
-	assert_int_equal(get(b, BUS_MMIO, ecam(PCI_STATUS), 2), 0);
+	assert_int_equal(get(b, BUS_MMIO, ecam(PCI_STATUS), 2), 0x0010);
 }
 
 /* ---- BARs ---- */
@@ -388,6 +483,162 @@ static void test_save_load(void **state)
 	assert_int_equal(get(b, BUS_MMIO, 0xc0000004, 4), 0xa4);
 }
 
+/* ---- capabilities, interrupts ---- */
+
+static void test_config_callbacks(void **state)
+{
+	struct bench *b = *state;
+
+	assert_int_equal(get(b, BUS_MMIO, ecam(VENDOR_CAP + 5), 1), 0xcc);
+	assert_int_equal(get(b, BUS_MMIO, ecam(VENDOR_CAP + 4), 1), 1);
+	assert_int_equal(get(b, BUS_MMIO, ecam(VENDOR_CAP + 4), 2), 0xcc02);
+	put(b, BUS_MMIO, ecam(VENDOR_CAP + 5), 1, 0x33);
+	assert_int_equal(get(b, BUS_MMIO, ecam(VENDOR_CAP + 5), 1), 0xc3);
+}
+
+static void test_pin(void **state)
+{
+	struct bench *b = *state;
+
+	pci_set_intx(&b->probe->fn, true);
+	assert_true(b->level);
+	assert_int_equal(get(b, BUS_MMIO, ecam(PCI_STATUS), 2), 0x0018);
+	/* Silenced, it still says so. */
+	set_config(b, 0x04, PCI_COMMAND_INTX_OFF);
+	assert_false(b->level);
+	assert_int_equal(get(b, BUS_MMIO, ecam(PCI_STATUS), 2), 0x0018);
+	set_config(b, 0x04, 0);
+	assert_true(b->level);
+	pci_set_intx(&b->probe->fn, false);
+	assert_false(b->level);
+	assert_int_equal(get(b, BUS_MMIO, ecam(PCI_STATUS), 2), 0x0010);
+}
+
+static void test_pin_is_shared(void **state)
+{
+	struct bench *b = *state;
+	struct irq_line other = irq_line_shared(&b->vm->irq, GSI);
+
+	irq_set(other, true);
+	pci_set_intx(&b->probe->fn, true);
+	irq_set(other, false);
+	assert_true(b->level);
+	device_reset_all(b->vm);
+	assert_false(b->level);
+	for (unsigned i = 2; i < IRQ_SOURCES; i++)
+		assert_non_null(irq_line_shared(&b->vm->irq, GSI).router);
+	assert_null(irq_line_shared(&b->vm->irq, GSI).router);
+}
+
+/* Table at 0xc0000000; on, with entry i as {0xfee00000 + 16 * i, 0x40 + i}. */
+static u64 entry(unsigned i)
+{
+	return 0xc0000000 + 16 * i;
+}
+
+static void msix_start(struct bench *b)
+{
+	set_config(b, 0x20, 0xc0000000);
+	set_config(b, 0x04, PCI_COMMAND_MEMORY);
+	for (unsigned i = 0; i < VECTORS; i++) {
+		put(b, BUS_MMIO, entry(i), 4, 0xfee00000 + 16 * i);
+		put(b, BUS_MMIO, entry(i) + 8, 4, 0x40 + i);
+		put(b, BUS_MMIO, entry(i) + 12, 4, 0);
+	}
+	put(b, BUS_MMIO, ecam(MSIX_CAP + 2), 2, 0x8000);
+}
+
+static void test_msix_registers(void **state)
+{
+	struct bench *b = *state;
+
+	set_config(b, 0x20, 0xc0000000);
+	set_config(b, 0x04, PCI_COMMAND_MEMORY);
+	for (unsigned i = 0; i < VECTORS; i++)
+		assert_int_equal(get(b, BUS_MMIO, entry(i) + 12, 4), 1);
+	for (unsigned i = 0; i < 8; i++)
+		for (unsigned j = 0; j < 16; j += 4)
+			put(b, BUS_MMIO, entry(i) + j, 4, ABSENT);
+	for (unsigned i = 0; i < VECTORS; i++) {
+		assert_int_equal(get(b, BUS_MMIO, entry(i), 4), 0xfffffffc);
+		assert_int_equal(get(b, BUS_MMIO, entry(i) + 4, 4), ABSENT);
+		assert_int_equal(get(b, BUS_MMIO, entry(i) + 8, 4), ABSENT);
+		assert_int_equal(get(b, BUS_MMIO, entry(i) + 12, 4), 1);
+	}
+	/* Not there: behind the last entry, the pending bits' own. */
+	assert_int_equal(get(b, BUS_MMIO, entry(VECTORS), 4), 0);
+	put(b, BUS_MMIO, 0xc0000800, 4, ABSENT);
+	assert_int_equal(get(b, BUS_MMIO, 0xc0000800, 4), 0);
+	/* Bytes and words are not for it. */
+	assert_int_equal(get(b, BUS_MMIO, entry(0), 1), 0xff);
+}
+
+static void test_msix_sends(void **state)
+{
+	struct bench *b = *state;
+
+	/* Off: nothing, and nothing to come. */
+	msix_raise(&b->probe->msix, 2);
+	msix_start(b);
+	assert_int_equal(b->messages, 0);
+	msix_raise(&b->probe->msix, 2);
+	assert_int_equal(b->messages, 1);
+	assert_true(b->addr == 0xfee00020 && b->data == 0x42);
+	msix_raise(&b->probe->msix, VECTORS);
+	msix_raise(&b->probe->msix, 0xffff);
+	assert_int_equal(b->messages, 1);
+}
+
+static void test_msix_masks(void **state)
+{
+	struct bench *b = *state;
+
+	msix_start(b);
+	put(b, BUS_MMIO, entry(1) + 12, 4, 1);
+	msix_raise(&b->probe->msix, 1);
+	msix_raise(&b->probe->msix, 1);
+	assert_int_equal(b->messages, 0);
+	assert_int_equal(get(b, BUS_MMIO, 0xc0000800, 4), 2);
+	put(b, BUS_MMIO, entry(1) + 12, 4, 0);
+	assert_int_equal(b->messages, 1);
+	assert_int_equal(b->data, 0x41);
+	assert_int_equal(get(b, BUS_MMIO, 0xc0000800, 4), 0);
+	/* All at once, and one of them by its own mask as well. */
+	put(b, BUS_MMIO, ecam(MSIX_CAP + 2), 2, 0xc000);
+	put(b, BUS_MMIO, entry(3) + 12, 4, 1);
+	msix_raise(&b->probe->msix, 3);
+	msix_raise(&b->probe->msix, 4);
+	assert_int_equal(get(b, BUS_MMIO, 0xc0000800, 4), 0x18);
+	put(b, BUS_MMIO, ecam(MSIX_CAP + 2), 2, 0x8000);
+	assert_int_equal(b->messages, 2);
+	assert_int_equal(b->data, 0x44);
+	assert_int_equal(get(b, BUS_MMIO, 0xc0000800, 4), 8);
+}
+
+static void test_msix_saved(void **state)
+{
+	struct bench *b = *state;
+	struct device *dev = &b->probe->fn.dev;
+	struct probe_regs *saved;
+	struct device_blob blob;
+	struct err err = {0};
+
+	msix_start(b);
+	put(b, BUS_MMIO, entry(1) + 12, 4, 1);
+	msix_raise(&b->probe->msix, 1);
+	assert_int_equal(device_save(dev, &blob, &err), 0);
+	device_reset_all(b->vm);
+	assert_int_equal(device_load(dev, &blob, &err), 0);
+	put(b, BUS_MMIO, entry(1) + 12, 4, 0);
+	assert_int_equal(b->messages, 1);
+	saved = (void *)blob.data;
+	saved->msix.pending = BIT(VECTORS);
+	assert_int_equal(device_load(dev, &blob, &err), -EINVAL);
+	saved->msix.pending = 0;
+	saved->msix.table[VECTORS].data = 1;
+	assert_int_equal(device_load(dev, &blob, &err), -EINVAL);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -404,6 +655,13 @@ int main(void)
 		TEST(test_bar_in_the_way),
 		TEST(test_sizing_while_decoding),
 		TEST(test_save_load),
+		TEST(test_config_callbacks),
+		TEST(test_pin),
+		TEST(test_pin_is_shared),
+		TEST(test_msix_registers),
+		TEST(test_msix_sends),
+		TEST(test_msix_masks),
+		TEST(test_msix_saved),
 	};
 #undef TEST
 

@@ -8,7 +8,7 @@
  * Not emulated: expansion ROMs, headers of bridges, built-in self test. The
  * space above 256 bytes reads zero, which says "no extended capabilities".
  */
-#include "chips/pci.h"
+#include "vmm/pci.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -30,21 +30,6 @@ static const struct pci_header_reg {
 	{PCI_CACHE_LINE, 1, 0xff, 0},
 	{PCI_INTERRUPT_LINE, 1, 0xff, 0},
 };
-
-static void put_le(u8 *at, u64 val, unsigned width)
-{
-	for (; width; width--, val >>= 8)
-		*at++ = (u8)val;
-}
-
-static u64 get_le(const u8 *at, unsigned width)
-{
-	u64 val = 0;
-
-	while (width--)
-		val = val << 8 | at[width];
-	return val;
-}
 
 static struct pci_function *to_function(struct device *dev)
 {
@@ -72,8 +57,8 @@ static u64 bar_wanted(const struct pci_function *fn, unsigned i)
 {
 	const struct pci_bar *bar = &fn->bars[i];
 	bool io = bar->kind == PCI_BAR_IO;
-	u64 command = get_le(fn->space + PCI_COMMAND, 2);
-	u64 base = get_le(fn->space + PCI_BAR0 + 4 * i, bar_width(bar));
+	u64 command = pci_get(fn->space + PCI_COMMAND, 2);
+	u64 base = pci_get(fn->space + PCI_BAR0 + 4 * i, bar_width(bar));
 
 	if (!(command & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)))
 		return PCI_UNMAPPED;
@@ -137,20 +122,36 @@ static void bars_update(struct pci_function *fn)
 	}
 }
 
-/* ---- access ----------------------------------------------------------------
- */
+/* ---- interrupt pin ------------------------------------------------------- */
 
-static bool ranges_touch(u64 a, u64 a_len, u64 b, u64 b_len)
+static void intx_update(struct pci_function *fn)
 {
-	return a < b + b_len && b < a + a_len;
+	bool up = fn->space[PCI_STATUS] & PCI_STATUS_INTX;
+	bool off = pci_get(fn->space + PCI_COMMAND, 2) & PCI_COMMAND_INTX_OFF;
+
+	irq_set(fn->line, up && !off);
 }
+
+void pci_set_intx(struct pci_function *fn, bool level)
+{
+	u8 *status = &fn->space[PCI_STATUS];
+
+	*status &= (u8)~PCI_STATUS_INTX;
+	*status |= level ? PCI_STATUS_INTX : 0;
+	intx_update(fn);
+}
+
+/* ---- access -------------------------------------------------------------- */
 
 static u64 pci_config_read(struct device *dev, u64 off, unsigned width)
 {
 	struct pci_function *fn = to_function(dev);
 
-	return off + width <= PCI_CONFIG_SIZE ? get_le(fn->space + off, width)
-					      : 0;
+	if (off + width > PCI_CONFIG_SIZE)
+		return 0;
+	if (fn->ops && fn->ops->reading)
+		fn->ops->reading(fn, off, width);
+	return pci_get(fn->space + off, width);
 }
 
 static void pci_config_write(struct device *dev, u64 off, unsigned width,
@@ -168,43 +169,40 @@ static void pci_config_write(struct device *dev, u64 off, unsigned width,
 		*byte = (u8)((*byte & ~writable) | (in & writable));
 		*byte &= (u8) ~(in & fn->clearable[off + i]);
 	}
-	if (ranges_touch(off, width, PCI_COMMAND, 2) ||
-	    ranges_touch(off, width, PCI_BAR0, 4 * PCI_BARS))
+	if (pci_touches(off, width, PCI_COMMAND, 2) ||
+	    pci_touches(off, width, PCI_BAR0, 4 * PCI_BARS)) {
 		bars_update(fn);
+		intx_update(fn);
+	}
+	if (fn->ops && fn->ops->written)
+		fn->ops->written(fn, off, width);
 }
 
-/* ---- life
- * -------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 
-static void space_init(const struct pci_function *fn, u8 *space)
+static void header_init(struct pci_function *fn)
 {
 	const struct pci_ident *id = fn->ident;
-	unsigned i;
+	u8 *space = fn->initial;
 
-	memset(space, 0, PCI_CONFIG_SIZE);
-	put_le(space + PCI_VENDOR, id->vendor, 2);
-	put_le(space + PCI_DEVICE, id->device, 2);
-	put_le(space + PCI_REVISION, id->revision, 1);
-	put_le(space + PCI_CLASS, id->class_code, 3);
-	put_le(space + PCI_SUBSYSTEM_VENDOR, id->subsystem_vendor, 2);
-	put_le(space + PCI_SUBSYSTEM, id->subsystem, 2);
+	pci_put(space + PCI_VENDOR, id->vendor, 2);
+	pci_put(space + PCI_DEVICE, id->device, 2);
+	pci_put(space + PCI_REVISION, id->revision, 1);
+	pci_put(space + PCI_CLASS, id->class_code, 3);
+	pci_put(space + PCI_SUBSYSTEM_VENDOR, id->subsystem_vendor, 2);
+	pci_put(space + PCI_SUBSYSTEM, id->subsystem, 2);
 	space[PCI_INTERRUPT_PIN] = id->interrupt_pin;
-	for (i = 0; fn->bars && i < PCI_BARS; i++)
-		if (fn->bars[i].kind != PCI_BAR_NONE)
-			space[PCI_BAR0 + 4 * i] = bar_flags(&fn->bars[i]);
-}
-
-static void masks_init(struct pci_function *fn)
-{
-	unsigned i;
-
-	for (i = 0; i < ARRAY_SIZE(pci_header); i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(pci_header); i++) {
 		const struct pci_header_reg *reg = &pci_header[i];
 
-		put_le(fn->writable + reg->off, reg->writable, reg->width);
-		put_le(fn->clearable + reg->off, reg->clearable, reg->width);
+		pci_put(fn->writable + reg->off, reg->writable, reg->width);
+		pci_put(fn->clearable + reg->off, reg->clearable, reg->width);
 	}
-	for (i = 0; fn->bars && i < PCI_BARS; i++) {
+}
+
+static void bars_init(struct pci_function *fn)
+{
+	for (unsigned i = 0; i < PCI_BARS; i++) {
 		const struct pci_bar *bar = &fn->bars[i];
 
 		if (bar->kind == PCI_BAR_NONE)
@@ -212,15 +210,34 @@ static void masks_init(struct pci_function *fn)
 		assert(bar->size >= 16 ||
 		       (bar->kind == PCI_BAR_IO && bar->size >= 4));
 		assert(!(bar->size & (bar->size - 1)));
-		put_le(fn->writable + PCI_BAR0 + 4 * i, ~(bar->size - 1),
-		       bar_width(bar));
+		fn->initial[PCI_BAR0 + 4 * i] = bar_flags(bar);
+		pci_put(fn->writable + PCI_BAR0 + 4 * i, ~(bar->size - 1),
+			bar_width(bar));
 	}
+}
+
+u8 pci_add_capability(struct pci_function *fn, u8 id, const void *body,
+		      unsigned len)
+{
+	const unsigned at = fn->capabilities_end ? fn->capabilities_end : 0x40;
+	u8 *link = &fn->initial[PCI_CAPABILITIES];
+
+	assert(len >= 2 && at + len <= PCI_CONFIG_SIZE);
+	while (*link)
+		link = &fn->initial[*link + 1];
+	*link = (u8)at;
+	fn->initial[at] = id;
+	memcpy(fn->initial + at + 2, body, len - 2);
+	fn->initial[PCI_STATUS] |= PCI_STATUS_CAPABILITIES;
+	fn->capabilities_end = (u16)align_up(at + len, 4);
+	return (u8)at;
 }
 
 void pci_function_reset(struct pci_function *fn)
 {
-	space_init(fn, fn->space);
+	memcpy(fn->space, fn->initial, PCI_CONFIG_SIZE);
 	bars_update(fn);
+	intx_update(fn);
 }
 
 int pci_function_plug(struct pci_function *fn, struct err *err)
@@ -235,28 +252,30 @@ int pci_function_plug(struct pci_function *fn, struct err *err)
 		.read = pci_config_read,
 		.write = pci_config_write,
 	};
-	unsigned i;
 
-	for (i = 0; i < PCI_BARS; i++)
+	for (unsigned i = 0; i < PCI_BARS; i++)
 		fn->mapped[i] = PCI_UNMAPPED;
-	masks_init(fn);
+	header_init(fn);
+	if (fn->bars)
+		bars_init(fn);
+	if (fn->ident->interrupt_pin)
+		fn->line = irq_line_shared(&fn->dev.vm->irq,
+					   pci_gsi(fn->bdf >> 3 & 0x1f));
 	pci_function_reset(fn);
 	return bus_add(&fn->dev.vm->bus, &region, err);
 }
 
 int pci_function_loaded(struct pci_function *fn, struct err *err)
 {
-	u8 fixed[PCI_CONFIG_SIZE];
-	unsigned i;
-
-	space_init(fn, fixed);
-	for (i = 0; i < PCI_CONFIG_SIZE; i++)
-		if ((fn->space[i] ^ fixed[i]) &
-		    (u8) ~(fn->writable[i] | fn->clearable[i]))
+	for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++)
+		if ((fn->space[i] ^ fn->initial[i]) &
+		    (u8) ~(fn->writable[i] | fn->clearable[i] |
+			   (i == PCI_STATUS ? PCI_STATUS_INTX : 0)))
 			return err_set(err, -EINVAL,
 				       "%s: saved configuration byte %#x is "
 				       "not this device's",
 				       fn->dev.id, i);
 	bars_update(fn);
+	intx_update(fn);
 	return 0;
 }
