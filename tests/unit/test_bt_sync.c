@@ -71,7 +71,7 @@ static void flush(struct guest *g, struct vcpu_exit *exit)
 
 	s->rip += 16;
 	poke(g, s->rip, "\xf4", 1);
-	bvm->arena_used = BT_ARENA_SIZE;
+	bvm->arena_used = bvm->arena_size;
 	assert_int_equal(engine_bt.set_state(g->vm->vcpus[1], s, NULL), 0);
 	engine_bt.run(g->vm->vcpus[1], exit);
 	assert_int_equal(exit->kind, VCPU_EXIT_HALT);

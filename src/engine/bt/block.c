@@ -48,11 +48,22 @@ static unsigned hash_page(gpa_t pa)
 
 #define HASH_BYTES (BT_HASH_SIZE * sizeof(struct bt_block *))
 
+#define ROOM_LEAST MIB(64)
+#define ROOM_MOST MIB(512)
+
+u64 bt_code_room(const struct bt_vm *bvm)
+{
+	u64 share = align_up(bvm->vm->mem.ram_size / 8, 4096);
+
+	return min_u64(max_u64(share, ROOM_LEAST), ROOM_MOST);
+}
+
 int bt_code_init(struct bt_vm *bvm, struct err *err)
 {
+	bvm->arena_size = bt_code_room(bvm);
 	bvm->hash = bt_reserve(HASH_BYTES);
 	bvm->page_hash = bt_reserve(HASH_BYTES);
-	bvm->arena = bt_reserve(2 * BT_ARENA_SIZE);
+	bvm->arena = bt_reserve(2 * bvm->arena_size);
 	if (bvm->hash && bvm->page_hash && bvm->arena)
 		return 0;
 	return err_set(err, -ENOMEM,
@@ -66,7 +77,7 @@ void bt_code_fini(struct bt_vm *bvm)
 	if (bvm->page_hash)
 		munmap(bvm->page_hash, HASH_BYTES);
 	if (bvm->arena)
-		munmap(bvm->arena, 2 * BT_ARENA_SIZE);
+		munmap(bvm->arena, 2 * bvm->arena_size);
 }
 
 /* ---- lines ------------------------------------------------------------- */
@@ -196,7 +207,7 @@ static void drop_everything(struct bt_vm *bvm)
 	}
 	bvm->arena_half ^= 1;
 	bvm->arena_used = 0;
-	madvise(bvm->arena + bvm->arena_half * BT_ARENA_SIZE, BT_ARENA_SIZE,
+	madvise(bvm->arena + bvm->arena_half * bvm->arena_size, bvm->arena_size,
 		MADV_DONTNEED);
 	bt_stub_flush(bvm);
 	bt_jit_flush(bvm);
@@ -401,9 +412,10 @@ static u64 link_block(struct bt_vm *bvm, struct bt_block *b)
 
 void *bt_arena_alloc(struct bt_vm *bvm, u64 len)
 {
-	u8 *at = bvm->arena + bvm->arena_half * BT_ARENA_SIZE + bvm->arena_used;
+	u8 *at = bvm->arena + bvm->arena_half * bvm->arena_size +
+		 bvm->arena_used;
 
-	if (bvm->arena_used + len > BT_ARENA_SIZE)
+	if (bvm->arena_used + len > bvm->arena_size)
 		return NULL;
 	bvm->arena_used += align_up(len, 8);
 	return at;
@@ -419,10 +431,10 @@ static enum build build(struct bt_cpu *c, struct source *src,
 	struct bt_block *b;
 	enum build ret;
 
-	if (bvm->arena_used + room > BT_ARENA_SIZE)
+	if (bvm->arena_used + room > bvm->arena_size)
 		return BUILD_FULL;
 	b = (struct bt_block *)(void *)(bvm->arena +
-					bvm->arena_half * BT_ARENA_SIZE +
+					bvm->arena_half * bvm->arena_size +
 					bvm->arena_used);
 	if (src->pa2 != BT_NO_PAGE && !set_lines(bvm, src->pa2, BT_MAX_INSN))
 		return BUILD_CLAIM2;

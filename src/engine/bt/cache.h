@@ -24,8 +24,8 @@ struct bt_tlb_entry {
 	u64 addend;
 	u64 host; /* 32 bytes: an index is shifted, not multiplied */
 };
-#define BT_TLB_ENTRIES 1024
-#define BT_TLB_LOG 256
+#define BT_TLB_ENTRIES 4096
+#define BT_TLB_LOG 1024
 
 struct bt_tlb {
 	struct bt_tlb_entry e[BT_TLB_ENTRIES];
@@ -102,25 +102,33 @@ struct bt_landing {
 	const u8 *code;
 };
 
-#define BT_LANDING_LOG 512
-#define BT_LANDINGS_USER 4096
+#define BT_LANDING_LOG 1024
+#define BT_LANDINGS_USER 16384
 #define BT_LANDINGS_KERNEL 16384
 #define BT_LANDINGS_AC 4096
 #define BT_LANDINGS (BT_LANDINGS_USER + BT_LANDINGS_KERNEL + BT_LANDINGS_AC)
 
 /* Which bits of the address: as many as the mode's number of landings has. */
-#define BT_LANDING_MASK_USER 0x5ffcull
+#define BT_LANDING_MASK_USER 0x17ffcull
 #define BT_LANDING_MASK_KERNEL 0x7ffeull
+#define BT_LANDING_MASK_AC 0x5ffcull
 
 static inline u64 bt_landing_mask(unsigned mode)
 {
-	return mode == MMU_KERNEL ? BT_LANDING_MASK_KERNEL
-				  : BT_LANDING_MASK_USER;
+	static const u32 mask[MMU_COUNT] = {
+		BT_LANDING_MASK_USER,
+		BT_LANDING_MASK_KERNEL,
+		BT_LANDING_MASK_AC,
+	};
+
+	return mask[mode];
 }
 
 static inline unsigned bt_landings(unsigned mode)
 {
-	return mode == MMU_KERNEL ? BT_LANDINGS_KERNEL : BT_LANDINGS_USER;
+	return mode == MMU_USER	    ? BT_LANDINGS_USER
+	       : mode == MMU_KERNEL ? BT_LANDINGS_KERNEL
+				    : BT_LANDINGS_AC;
 }
 
 /* The first one of a mode. */

@@ -62,8 +62,9 @@ enum {
 /* Executions by the interpreter before a block is translated. */
 #define BT_JIT_HEAT 3
 #define BT_JIT_NEVER 0xff
-#define BT_JIT_CODE MIB(64)
-#define BT_JIT_MAX (1u << 20) /* translations */
+/* Bytes of the code buffer for each translation that may be listed: they are
+ * longer, so that it is the buffer that gets full. */
+#define BT_JIT_LEAST 64
 
 /*
  * What a translation takes for granted. WIDE and NARROW have looked at the head
@@ -145,7 +146,7 @@ struct bt_jit {
 	struct jit *work;	/* the translator's, under code_lock */
 	u64 thunks_end;		/* bytes of `code` that no flush drops */
 	struct bt_trans **list; /* by ascending code offset */
-	u32 count;
+	u32 count, most;
 	struct jit_show *show; /* NULL: nothing to be shown (jit_show.h) */
 	u8 *marks; /* to verify what is emitted (jit_verify.h); NULL: not */
 	bool count_runs; /* translated code counts (stats.h) */

@@ -9,11 +9,17 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define LIST_BYTES (BT_JIT_MAX * sizeof(struct bt_trans *))
-
-static u64 code_size(const struct engine_options *options)
+static u64 code_size(const struct bt_vm *bvm)
 {
-	return options && options->bt_code ? options->bt_code : BT_JIT_CODE;
+	const struct engine_options *options = bvm->vm->options;
+
+	return options && options->bt_code ? options->bt_code
+					   : bt_code_room(bvm);
+}
+
+static u64 list_bytes(const struct bt_jit *jit)
+{
+	return jit->most * sizeof(struct bt_trans *);
 }
 
 int bt_jit_init(struct bt_vm *bvm, struct err *err)
@@ -28,11 +34,12 @@ int bt_jit_init(struct bt_vm *bvm, struct err *err)
 	jit->bmi2 = __builtin_cpu_supports("bmi2");
 	jit->fast_pext = jit->bmi2 && !__builtin_cpu_is("znver1") &&
 			 !__builtin_cpu_is("znver2");
-	jit->list = bt_reserve(LIST_BYTES);
+	jit->most = (u32)(code_size(bvm) / BT_JIT_LEAST);
+	jit->list = bt_reserve(list_bytes(jit));
 	jit->work = calloc(1, sizeof(*jit->work));
 	if (!jit->list || !jit->work)
 		return err_set(err, -ENOMEM, "out of memory");
-	ret = codebuf_init(&jit->code, code_size(options),
+	ret = codebuf_init(&jit->code, code_size(bvm),
 			   options && options->bt_perf_map ? CODEBUF_ANON
 							   : CODEBUF_FD,
 			   err);
@@ -57,7 +64,7 @@ void bt_jit_fini(struct bt_vm *bvm)
 	jit_show_close(jit->show);
 	codebuf_fini(&jit->code);
 	if (jit->list)
-		munmap(jit->list, LIST_BYTES);
+		munmap(jit->list, list_bytes(jit));
 	free(jit->work);
 	free(jit->marks);
 	free(jit);

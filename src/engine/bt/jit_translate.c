@@ -303,7 +303,7 @@ struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, u8 level,
 
 	j->t = bt_arena_alloc(bvm, align_up(size, 8));
 	j->head = codebuf_reserve(&bvm->jit->code, room);
-	*full = !j->t || !j->head || bvm->jit->count == BT_JIT_MAX;
+	*full = !j->t || !j->head || bvm->jit->count == bvm->jit->most;
 	if (*full)
 		return NULL;
 	*j->t = (struct bt_trans){

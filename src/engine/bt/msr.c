@@ -71,6 +71,13 @@ static bool write_low(struct bt_cpu *c, const struct msr_row *row, u32 msr,
 	return true;
 }
 
+/* There they are reserved on Intel's, as [1] vol. 4 table 2-2 says. */
+static bool write_tsc_aux(struct bt_cpu *c, const struct msr_row *row, u32 msr,
+			  u64 val)
+{
+	return (bt_is_amd(c) || !(val >> 32)) && write_low(c, row, msr, val);
+}
+
 static bool write_canonical(struct bt_cpu *c, const struct msr_row *row,
 			    u32 msr, u64 val)
 {
@@ -375,7 +382,7 @@ static const struct msr_row msr_rows[] = {
 	{MSR_STAR, 1, SLOT(star), ALL_BITS, read_slot, write_slot},
 	{MSR_LSTAR, 2, SLOT(lstar), ALL_BITS, read_slot, write_canonical},
 	{MSR_SFMASK, 1, SLOT(sfmask), 0xffffffff, read_slot, write_low},
-	{MSR_TSC_AUX, 1, SLOT(tsc_aux), 0xffffffff, read_slot, write_low},
+	{MSR_TSC_AUX, 1, SLOT(tsc_aux), 0xffffffff, read_slot, write_tsc_aux},
 	{MSR_SYSENTER_CS, 1, SLOT(sysenter_cs), 0xffffffff, read_slot,
 	 write_low},
 	{MSR_SYSENTER_ESP, 2, SLOT(sysenter_esp), ALL_BITS, read_slot,

@@ -10,8 +10,6 @@
 #include "engine/bt/bt.h"
 #include "vmm/vm.h"
 
-/* Reserved for blocks, touched as used; two halves take turns (block.c). */
-#define BT_ARENA_SIZE MIB(64)
 #define BT_HASH_SIZE 65536
 
 /* One RAM region as seen by the walker and the TLB. */
@@ -57,8 +55,8 @@ struct bt_vm {
 	_Atomic u32 code_lock;
 	struct bt_block **hash; /* by physical address and code size */
 	struct bt_page_link **page_hash;
-	u8 *arena;
-	u64 arena_used;
+	u8 *arena; /* reserved, touched as used; two halves take turns */
+	u64 arena_size, arena_used; /* of a half */
 	unsigned arena_half;
 	_Atomic u32 epoch; /* flushes so far */
 	struct bt_stubs *stubs;
@@ -86,6 +84,13 @@ static inline struct bt_vm *bt_vm(struct vm *vm)
 
 /* Address space that takes memory as it is touched; NULL: none. */
 void *bt_reserve(u64 len);
+
+/*
+ * Bytes for what is kept of guest code, blocks or translations: an eighth of
+ * guest RAM, within bounds. A guest that has more memory runs more programs;
+ * when the room is full, all is dropped and made again.
+ */
+u64 bt_code_room(const struct bt_vm *bvm);
 
 /* The RAM region of pa, or NULL. */
 const struct bt_ram *bt_ram_find(const struct bt_vm *bvm, gpa_t pa);
