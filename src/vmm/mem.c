@@ -360,6 +360,23 @@ bool mem_zero(struct guest_mem *mem, gpa_t gpa, u64 len)
 	return true;
 }
 
+u16 mem_load16(const struct guest_mem *mem, gpa_t gpa)
+{
+	const u16 *src = mem_ptr(mem, gpa, sizeof(*src));
+
+	return src && !(gpa & 1) ? __atomic_load_n(src, __ATOMIC_ACQUIRE) : 0;
+}
+
+void mem_store16(const struct guest_mem *mem, gpa_t gpa, u16 val)
+{
+	u16 *dst = mem_ptr(mem, gpa, sizeof(*dst));
+
+	if (!dst || (gpa & 1))
+		return;
+	__atomic_store_n(dst, val, __ATOMIC_RELEASE);
+	mem_written(mem, gpa, sizeof(*dst));
+}
+
 u64 mem_low_end(const struct guest_mem *mem)
 {
 	return mem->piece_count ? mem->pieces[0].len : 0;

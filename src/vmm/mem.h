@@ -100,6 +100,14 @@ bool mem_write(struct guest_mem *mem, gpa_t gpa, const void *src, u64 len);
 bool mem_zero(struct guest_mem *mem, gpa_t gpa, u64 len);
 
 /*
+ * The words by which a guest and a device tell each other how far they are:
+ * two bytes at an even address, 0 or no effect where there is no RAM. A load is
+ * an acquire, a store a release.
+ */
+u16 mem_load16(const struct guest_mem *mem, gpa_t gpa);
+void mem_store16(const struct guest_mem *mem, gpa_t gpa, u16 val);
+
+/*
  * The region that holds gpa, or NULL. For engines and for bulk I/O vectors;
  * devices use mem_read and mem_write.
  */
