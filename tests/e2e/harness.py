@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -22,6 +23,13 @@ GUEST = Path(os.environ.get("VIREO_GUEST", BUILD / "guest"))
 CACHE = Path(os.environ.get("VIREO_CACHE", ROOT / ".cache/guest"))
 SOAK = bool(os.environ.get("VIREO_SOAK"))
 SKIP = 77
+
+# A signal that the caller of the tests ignores, as nohup does, stays ignored in
+# what they start: Vireo would be right not to end by it, and a test of that
+# wrong. Of a program with a handler, exec() leaves the default.
+for _signal in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.SIG_DFL)
 
 # One boot, on a machine that does other things too.
 PATIENCE = 120
