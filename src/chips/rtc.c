@@ -399,6 +399,8 @@ static u8 rtc_read_reg(struct rtc *rtc)
 		rtc_update(rtc);
 		val = r->cmos[RTC_C];
 		r->cmos[RTC_C] = 0;
+		/* Low first: an event that is due by now is a new edge. */
+		irq_set(rtc->line, false);
 		rtc_update(rtc);
 		return val;
 	default:

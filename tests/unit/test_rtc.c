@@ -265,6 +265,41 @@ static void test_update_interrupt(void **state)
 	assert_int_equal(rtc(b, B), 0x80 | BIN | H24);
 }
 
+static struct bench *slow_bench;
+static u64 slow_ns;
+
+/* A host that is away once, as the chip looks at its line. */
+static void slow_line(void *arg, unsigned gsi, bool level)
+{
+	struct vm_clock *clock = &slow_bench->vm->clock;
+
+	clock->paused_tsc += slow_ns;
+	slow_ns = 0;
+	irq_record_set(arg, gsi, level);
+}
+
+/* The next period begins while register C is read: that is an edge of its own,
+ * without which no interrupt would ever come again. */
+static void test_event_while_reading(void **state)
+{
+	static const struct irq_engine_ops ops = {.set = slow_line};
+	struct bench *b = *state;
+
+	slow_bench = b;
+	b->vm->irq.engine = &ops;
+	set(b, A, 0x26);
+	set(b, B, PIE | BIN | H24);
+	rtc(b, C);
+	b->irq.edges[IRQ] = 0;
+	later(b, SECOND / 1024 + 1);
+	assert_true(b->irq.level[IRQ]);
+	slow_ns = SECOND / 1024;
+	assert_int_equal(rtc(b, C), 0xc0);
+	later(b, SECOND / 1024);
+	assert_true(b->irq.level[IRQ]);
+	assert_int_equal(b->irq.edges[IRQ], 2);
+}
+
 static void test_periodic_rates(void **state)
 {
 	static const unsigned hz[16] = {0,    256, 128, 8192, 4096, 2048,
@@ -499,6 +534,7 @@ int main(void)
 		TEST(test_update_in_progress),
 		TEST(test_flags_without_interrupts),
 		TEST(test_update_interrupt),
+		TEST(test_event_while_reading),
 		TEST(test_periodic_rates),
 		TEST(test_alarm),
 		TEST(test_alarm_in_bcd_pm),

@@ -20,13 +20,13 @@ void tick_pic(struct frame *frame)
 	outb(0x20, 0x20);
 }
 
-u64 wait_ticks(unsigned count)
+bool wait_ticks_at(unsigned count, const char *file, int line)
 {
 	u64 start = tsc_read();
 
-	while (ticks < count)
+	while (ticks < count && tsc_read() - start < WAIT_LIMIT)
 		irq_wait_lax();
-	return tsc_read() - start;
+	return expect_at(ticks >= count, "the ticks come", file, line);
 }
 
 void pit_set(unsigned channel, unsigned mode, u16 count)

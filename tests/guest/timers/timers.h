@@ -34,8 +34,12 @@ extern volatile unsigned ticks;
 void tick_apic(struct frame *frame);
 void tick_pic(struct frame *frame);
 
-/* Sleeps in HLT until `count` ticks have come; TSC that it took. */
-u64 wait_ticks(unsigned count);
+/* Far longer than a host may keep a tick back, in cycles of the TSC. */
+#define WAIT_LIMIT 20000000000ull
+
+/* Until `count` ticks have come. False, and a failed check: they do not. */
+bool wait_ticks_at(unsigned count, const char *file, int line);
+#define wait_ticks(count) wait_ticks_at(count, __FILE__, __LINE__)
 
 /* Until channel 2 has counted this many down, at most 65535. */
 void pit_wait(u16 count);
