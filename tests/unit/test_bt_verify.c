@@ -233,6 +233,31 @@ static void test_jumps(void **state)
 	stop(j);
 }
 
+/* The look at the FPU: mov r10d, [fpu_ready]; and r10d, 1; cmp r10d, 1; jne */
+static void test_fpu(void **state)
+{
+	static const u8 sse[] = {
+		0x48, 0x01, 0xd8, /* add rax, rbx */
+		0x0f, 0x28, 0xc1, /* movaps xmm0, xmm1 */
+		0xd9, 0xe8,	  /* fld1 */
+	};
+	struct judge *j = start(*state);
+
+	translate(j, sse, sizeof(sse));
+	expect_good(j);
+	PLANT("no jump out", "less of the FPU", FIND(0, 0x0f, 0x85),
+	      memset(at, 0x90, 6));
+	PLANT("a jump for the contrary", "less of the FPU", FIND(0, 0x0f, 0x85),
+	      at[1] = 0x84);
+	PLANT("compared with nothing", "less of the FPU",
+	      FIND(0, 0x41, 0x83, 0xfa, 1), at[3] = 0);
+	PLANT("another bit", "less of the FPU", FIND(0, 0x41, 0x83, 0xe2, 1),
+	      at[3] = 2);
+	PLANT("a place that says less", "no look at the FPU", j->code,
+	      j->x.t->fpu = 0);
+	stop(j);
+}
+
 /* call [rbx]: the landing's number */
 static void test_landings(void **state)
 {
@@ -564,6 +589,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_checks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stack, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_jumps, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fpu, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_landings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_chained, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_system, setup, teardown),

@@ -128,6 +128,7 @@ struct bt_cpu {
 	u32 jit_landing;   /* twice the landing that missed */
 	u64 jit_pushed_on; /* what the last indirect CALL overwrote */
 	u64 jit_value;	   /* an address or operand, kept over a check */
+	u64 jit_left;	   /* units of a string instruction, behind a turn */
 	u64 jit_target;	   /* where reloading registers leads */
 	u64 jit_held;	   /* R9 then (jit.h, enum bt_held) */
 	u64 host_sp;	   /* the thread's own stack */

@@ -370,13 +370,14 @@ u64 bt_jit_slow(struct bt_cpu *c, const u8 *data)
 
 u64 bt_jit_fpu(struct bt_cpu *c, const u8 *data)
 {
-	struct site s = site_of(data);
-	const struct bt_insn *i = &s.t->block->insn[s.n];
+	struct bt_trans *t = site_of(data).t;
 
 	c->stat.fpu_loads++;
-	if (make_ready(c, bt_jit_fpu_needed(&bt_rows[i->row])))
-		return resume(c, s.t, s.n);
-	return exec_at(c, s.t, s.n); /* it raises */
+	if (make_ready(c, t->fpu))
+		return (u64)entry(c, t, t->body);
+	c->gpr[17] = ip_of(c, t, 0);
+	bt_run_records(c, t->block); /* it raises, or makes it available */
+	return c->end ? go_on(c) : 0;
 }
 
 u64 bt_jit_poll(struct bt_cpu *c, const u8 *data)
@@ -406,13 +407,20 @@ static void patch(struct bt_jit *jit, u32 disp, const u8 *target)
 
 /* Is what `to` would look at its head for part of what `from` has found? Each
  * mode has a window of its own. */
-static bool covers(const struct bt_trans *from, const struct bt_trans *to)
+static bool covers_window(const struct bt_trans *from,
+			  const struct bt_trans *to)
 {
 	s64 lo = (s64)from->sp + to->win_lo;
 
-	return from->win_size && from->mode == to->mode && from->sp_known &&
-	       lo >= from->win_lo &&
-	       lo + to->win_size <= from->win_lo + from->win_size;
+	return !to->win_size ||
+	       (from->win_size && from->mode == to->mode && from->sp_known &&
+		lo >= from->win_lo &&
+		lo + to->win_size <= from->win_lo + from->win_size);
+}
+
+static bool covers(const struct bt_trans *from, const struct bt_trans *to)
+{
+	return !(to->fpu & ~from->fpu) && covers_window(from, to);
 }
 
 /*

@@ -16,7 +16,7 @@
  * points to the bt_cpu, so its fields are [RSP + disp]; below it is room for a
  * signal frame. Arithmetic flags are the host's at every instruction boundary,
  * or dead: then they hold anything. SIMD and x87 registers are the guest's
- * while bt_cpu.fpu_ready says so, which a block looks at once.
+ * while bt_cpu.fpu_ready says so, which a block looks at once, at its head.
  *
  * Where a block is in the guest's address space is not part of its code, so
  * that processes share translations: bt_cpu.ip_page is the linear address of
@@ -114,8 +114,8 @@ struct bt_trans {
 	u64 va;	  /* of the block, if it is fixed code (jit_fixed.c), or 0 */
 	u32 code; /* of its head, offset into the code buffer */
 	u32 size;
-	/* Entries, from the head. at[0] is one, too: behind the look at the
-	 * window, as poll_in is to poll. */
+	/* Entries, from the head. at[0] is one, too: behind the looks at the
+	 * FPU and the window, as poll_in is to poll. */
 	u16 ind, poll, poll_in, body, lost;
 	u16 page_off;	      /* of the block */
 	u8 mode;	      /* enum bt_mmu, at its beginning */

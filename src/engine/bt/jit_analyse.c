@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Analysis of a block before it is emitted: which arithmetic flags are live
- * before each instruction, and which accesses to the stack one check at the
- * block's head covers.
+ * before each instruction, which accesses to the stack one check at the block's
+ * head covers, and what it needs of the FPU.
  *
  * Flags are taken to be live behind the block.
  */
@@ -250,9 +250,21 @@ static void analyse_stack(struct jit *j)
 	j->t->win_size = (s32)(s.hi - s.lo);
 }
 
+static void analyse_fpu(struct jit *j)
+{
+	for (unsigned n = 0; n < j->b->count; n++) {
+		const struct bt_insn *i = &j->b->insn[n];
+		const struct bt_row *row = &bt_rows[i->row];
+
+		if (row->jit_class == JIT_SIMD && i->fn != bt_op_ud)
+			j->t->fpu |= bt_jit_fpu_needed(row);
+	}
+}
+
 void jit_analyse(struct jit *j)
 {
 	analyse_flags(j);
+	analyse_fpu(j);
 	for (unsigned n = 0; n < j->b->count; n++)
 		j->note[n].window = false;
 	j->t->win_lo = j->t->win_size = 0;

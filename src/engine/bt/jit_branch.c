@@ -197,8 +197,9 @@ static void chain_to_self(struct jit *j, unsigned cc)
 
 	poll(j);
 	em_to(&j->e, em_jmp(&j->e),
-	      j->head + (j->t->sp_known && !j->t->sp ? j->t->at[0].host
-						     : j->t->body));
+	      j->head + (!j->t->win_size || (j->t->sp_known && !j->t->sp)
+				 ? j->t->at[0].host
+				 : j->t->body));
 	em_to(&j->e, over, j->e.at);
 }
 
@@ -379,6 +380,6 @@ static u16 poll_entry(struct jit *j, u16 target)
 void jit_poll_entries(struct jit *j)
 {
 	j->t->poll = j->t->poll_in = poll_entry(j, j->t->body);
-	if (j->t->win_size)
+	if (j->t->at[0].host != j->t->body)
 		j->t->poll_in = poll_entry(j, j->t->at[0].host);
 }

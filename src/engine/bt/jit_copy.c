@@ -201,28 +201,7 @@ static void find_memory(struct jit *j, struct copy *k)
 	k->rm = em_at(H_A, 0);
 }
 
-/* ---- FPU state --------------------------------------------------------- */
-
-/* Once a block: nothing but the end of one takes the state away. */
-static void check_fpu(struct jit *j)
-{
-	u8 need = bt_jit_fpu_needed(jit_row(j));
-	bool live = j->note[j->n].live;
-
-	if (!(need & ~j->t->fpu))
-		return;
-	j->t->fpu |= need;
-	if (live)
-		jit_save_flags(j);
-	em_insn(&j->e, OP_LOAD32, H_C, JIT_FIELD(fpu_ready));
-	em_insn(&j->e, OP_GROUP1_8, 4, em_reg(H_C));
-	em_byte(&j->e, need);
-	em_insn(&j->e, OP_GROUP1_8, 7, em_reg(H_C));
-	em_byte(&j->e, need);
-	jit_to_cold(j, CC_NE, j->jit->fpu, j->n);
-	if (live)
-		jit_restore_flags(j);
-}
+/* ---- FPU pointers ------------------------------------------------------ */
 
 /* [1] vol. 1 8.1.8: FIP, FDP and FOP, as op_simd.c's note_pointers(). */
 static void note_pointers(struct jit *j)
@@ -334,8 +313,6 @@ void jit_copy(struct jit *j)
 		copy_high(j, &k);
 		return;
 	}
-	if (simd)
-		check_fpu(j);
 	assign_registers(j, &k);
 	if (jit_insn(j)->mem)
 		find_memory(j, &k);

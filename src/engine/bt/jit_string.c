@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * REP MOVS and REP STOS in translated code, where all of it lies in one page
- * of plain RAM on each side: clearing and copying pages, and the short ones.
+ * REP MOVS and REP STOS in translated code, page by page of plain RAM.
  *
  * References: [1] Intel SDM vol. 2B, MOVS, STOS, REP.
  *
  * There is a routine per operation, width and MMU mode, which translated code
- * calls with its own stack pointer and the guest's registers in place. It
- * returns with CF clear when all is done, or, having changed no register, with
- * CF set: then the C function does it. It clobbers H_A, H_B, H_C and flags.
+ * calls with its own stack pointer and the guest's registers in place. It goes
+ * in turns, each as far as a page on both sides; between two of them the
+ * guest's registers tell exactly what is left, as between two of a CPU's. So it
+ * may stop there for anything (a page that is not in the TLB, a unit across
+ * pages, somebody who calls), and the C function does the rest: it returns with
+ * CF set. CF clear: all is done. It clobbers H_A, H_B, H_C and flags.
  */
 #include "bt_ops.h"
 #include "engine/bt/jit_translate.h"
 
-enum { DIGIT_ADD = 0, DIGIT_AND = 4, DIGIT_SUB = 5, DIGIT_CMP = 7 };
+enum { DIGIT_ADD = 0, DIGIT_AND = 4, DIGIT_CMP = 7 };
 
 enum { FAILS = 8 };
 
@@ -23,6 +25,7 @@ struct routine {
 	unsigned mode, width;
 	u8 *fail[FAILS]; /* jumps to the end that says no */
 	unsigned fails;
+	u8 *done; /* and to the other one */
 };
 
 /* The return address is on the stack, which is the bt_cpu's. */
@@ -37,27 +40,60 @@ static void fail_if(struct routine *r, unsigned cc)
 	r->fail[r->fails++] = em_jcc(r->e, cc);
 }
 
-static void compare(struct routine *r, unsigned reg, u32 imm)
+/* Upwards only. */
+static void check_direction(struct routine *r)
 {
-	em_insn(r->e, EM_W | OP_GROUP1_32, DIGIT_CMP, em_reg(reg));
-	em_bytes(r->e, imm, 4);
+	em_insn(r->e, OP_TEST_IMM32, 0, FIELD(eflags));
+	em_bytes(r->e, FLAG_DF, 4);
+	fail_if(r, CC_NE);
 }
 
-/* H_C = bytes, 4096 at most, upwards. */
-static void count_bytes(struct routine *r)
+/* Done: with nothing left. Somebody calls: the function stops behind one step,
+ * as the interpreter does. */
+static void begin_turn(struct routine *r)
 {
 	struct emit *e = r->e;
 
-	em_insn(e, OP_TEST_IMM32, 0, FIELD(eflags));
-	em_bytes(e, FLAG_DF, 4);
+	em_insn(e, EM_W | 0x85, X86_RCX, em_reg(X86_RCX)); /* test */
+	r->done = em_jcc(e, CC_E);
+	em_insn(e, OP_TEST_IMM32, 0, FIELD(attention));
+	em_bytes(e, ~(u32)ATTN_CHECK, 4);
 	fail_if(r, CC_NE);
-	em_mov(e, H_C, X86_RCX);
-	compare(r, H_C, 4096u >> r->width);
-	fail_if(r, CC_A);
-	if (!r->width)
-		return;
-	em_insn(e, EM_W | OP_SHIFT_IMM, 4, em_reg(H_C));
-	em_byte(e, r->width);
+}
+
+/* H_C = offset in the page of `reg`, or what it is if that is more. */
+static void later_offset(struct routine *r, unsigned reg)
+{
+	struct emit *e = r->e;
+
+	em_insn(e, OP_LOAD32, H_A, em_reg(reg));
+	em_insn(e, OP_GROUP1_32, DIGIT_AND, em_reg(H_A));
+	em_bytes(e, 4095, 4);
+	em_insn(e, OP_CMP, H_C, em_reg(H_A));
+	em_insn(e, EM_W | EM_0F | 0x42, H_C, em_reg(H_A)); /* cmovb */
+}
+
+/* H_C = units up to the end of a page, RCX at most. Finds that a unit lies
+ * across it. */
+static void count_units(struct routine *r, bool two)
+{
+	struct emit *e = r->e;
+
+	em_insn(e, OP_LOAD32, H_C, em_reg(X86_RDI));
+	em_insn(e, OP_GROUP1_32, DIGIT_AND, em_reg(H_C));
+	em_bytes(e, 4095, 4);
+	if (two)
+		later_offset(r, X86_RSI);
+	em_insn(e, EM_W | 0xf7, 3, em_reg(H_C)); /* neg */
+	em_insn(e, EM_W | OP_GROUP1_32, DIGIT_ADD, em_reg(H_C));
+	em_bytes(e, 4096, 4);
+	if (r->width) {
+		em_insn(e, EM_W | OP_SHIFT_IMM, 5, em_reg(H_C));
+		em_byte(e, r->width);
+		fail_if(r, CC_E);
+	}
+	em_insn(e, OP_CMP, H_C, em_reg(X86_RCX));
+	em_insn(e, EM_W | EM_0F | 0x47, H_C, em_reg(X86_RCX)); /* cmova */
 }
 
 static struct em_rm entry_field(const struct routine *r, size_t offset)
@@ -70,7 +106,7 @@ static struct em_rm entry_field(const struct routine *r, size_t offset)
 	return rm;
 }
 
-/* H_B = host address of the H_C bytes at `reg`. Uses H_A. */
+/* H_B = host address of `reg`'s. Uses H_A. */
 static void find_host(struct routine *r, unsigned reg, bool write)
 {
 	size_t tag = write ? offsetof(struct bt_tlb_entry, write)
@@ -84,34 +120,45 @@ static void find_host(struct routine *r, unsigned reg, bool write)
 	em_bytes(e, (BT_TLB_ENTRIES - 1) << 5, 4);
 	em_mov(e, H_B, reg);
 	em_insn(e, OP_XOR, H_B, entry_field(r, tag));
-	compare(r, H_B, 4095);
+	em_insn(e, EM_W | OP_GROUP1_32, DIGIT_CMP, em_reg(H_B));
+	em_bytes(e, 4095, 4);
 	fail_if(r, CC_A);
-	em_insn(e, OP_ADD, H_B, em_reg(H_C));
-	compare(r, H_B, 4096);
-	fail_if(r, CC_A);
-	em_insn(e, EM_W | 0x2b, H_B, em_reg(H_C)); /* sub */
 	em_insn(e, OP_ADD, H_B,
 		entry_field(r, offsetof(struct bt_tlb_entry, host)));
 }
 
-/* byte_op, or byte_op + 1 for the other widths, repeated. */
+/* byte_op, or byte_op + 1 for the other widths, H_C times. RCX is what is left
+ * then. */
 static void repeat(struct routine *r, unsigned byte_op)
 {
 	struct emit *e = r->e;
 
-	em_insn(e, EM_W | 0x01, X86_RCX, FIELD(stat.rep)); /* add */
+	em_insn(e, EM_W | 0x2b, X86_RCX, em_reg(H_C)); /* sub */
+	em_insn(e, OP_STORE, X86_RCX, FIELD(jit_left));
+	em_mov(e, X86_RCX, H_C);
 	if (r->width == W16)
 		em_byte(e, 0x66);
 	em_byte(e, 0xf3);
 	if (r->width == W64)
 		em_byte(e, 0x48);
 	em_byte(e, r->width == W8 ? byte_op : byte_op + 1);
+	em_insn(e, OP_LOAD, X86_RCX, FIELD(jit_left));
+	em_insn(e, EM_W | 0x01, H_C, FIELD(stat.rep)); /* add */
 }
 
-static void finish(struct routine *r)
+/* reg = from, which is where it was, and H_C units. */
+static void advance(struct routine *r, unsigned reg, unsigned from)
+{
+	em_insn(r->e, OP_LEA, reg,
+		(struct em_rm){true, (u8)from, H_C, (u8)r->width, 0});
+}
+
+static void finish(struct routine *r, const u8 *again)
 {
 	struct emit *e = r->e;
 
+	em_to(e, em_jmp(e), again);
+	em_to(e, r->done, e->at);
 	em_bytes(e, 0xc3f8, 2); /* clc; ret */
 	for (unsigned k = 0; k < r->fails; k++)
 		em_to(e, r->fail[k], e->at);
@@ -121,21 +168,30 @@ static void finish(struct routine *r)
 static void stos(struct routine *r)
 {
 	struct emit *e = r->e;
+	u8 *again;
 
-	count_bytes(r);
+	check_direction(r);
+	again = e->at;
+	begin_turn(r);
+	count_units(r, false);
 	find_host(r, X86_RDI, true);
 	em_mov(e, H_A, X86_RDI);
 	em_mov(e, X86_RDI, H_B);
 	repeat(r, 0xaa);
-	em_insn(e, OP_LEA, X86_RDI, em_sum(H_A, H_C, 0));
-	finish(r);
+	advance(r, X86_RDI, H_A);
+	finish(r, again);
 }
 
+/* Both pages are looked up before a byte moves. */
 static void movs(struct routine *r)
 {
 	struct emit *e = r->e;
+	u8 *again;
 
-	count_bytes(r);
+	check_direction(r);
+	again = e->at;
+	begin_turn(r);
+	count_units(r, true);
 	find_host(r, X86_RDI, true);
 	em_insn(e, OP_STORE, H_B, FIELD(jit_value));
 	find_host(r, X86_RSI, false);
@@ -144,9 +200,9 @@ static void movs(struct routine *r)
 	em_mov(e, H_B, X86_RDI);
 	em_insn(e, OP_LOAD, X86_RDI, FIELD(jit_value));
 	repeat(r, 0xa4);
-	em_insn(e, OP_LEA, X86_RSI, em_sum(H_A, H_C, 0));
-	em_insn(e, OP_LEA, X86_RDI, em_sum(H_B, H_C, 0));
-	finish(r);
+	advance(r, X86_RSI, H_A);
+	advance(r, X86_RDI, H_B);
+	finish(r, again);
 }
 
 void bt_jit_emit_strings(struct bt_jit *jit, struct emit *e, s64 to_exec)

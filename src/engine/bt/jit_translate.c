@@ -198,6 +198,31 @@ static bool decode_again(struct jit *j)
 	return is_same(i, &again, &j->parts);
 }
 
+/*
+ * Once a block, before the look at the stack: nothing but the end of a block
+ * takes the unit away for good (bt_jit_exec()), so a chained block that needs
+ * no more than the one before does not look. Of code that may not use it the
+ * instructions ahead are run by the interpreter.
+ */
+static void check_fpu(struct jit *j)
+{
+	bool live = j->note[0].live;
+
+	if (!j->t->fpu)
+		return;
+	j->n = 0;
+	if (live)
+		jit_save_flags(j);
+	em_insn(&j->e, OP_LOAD32, H_C, JIT_FIELD(fpu_ready));
+	em_insn(&j->e, OP_GROUP1_8, 4, em_reg(H_C));
+	em_byte(&j->e, j->t->fpu);
+	em_insn(&j->e, OP_GROUP1_8, 7, em_reg(H_C));
+	em_byte(&j->e, j->t->fpu);
+	jit_to_cold(j, CC_NE, j->jit->fpu, 0);
+	if (live)
+		jit_restore_flags(j);
+}
+
 /* Behind the look at the stack, which chained blocks spare themselves. */
 static void count_block(struct jit *j)
 {
@@ -207,6 +232,7 @@ static void count_block(struct jit *j)
 
 static bool emit_body(struct jit *j)
 {
+	check_fpu(j);
 	jit_window_check(j);
 	for (j->n = 0; j->n < j->b->count; j->n++) {
 		j->t->at[j->n].host = (u16)(j->e.at - j->head);

@@ -25,16 +25,19 @@
  *     bt_cpu.mode one after the other. What the mode is at an instruction of
  *     the guest, bt_place says.
  *  6. The host's stack is used by PUSHF alone, with a POP behind it.
+ *  7. SIMD and x87 instructions run where bt_cpu.fpu_ready was found to allow
+ *     them: else the registers are the host's.
  *
- * Where ways meet, of the registers nothing is known, of the stack what all of
- * them know. Other blocks come by the entries: to the body knowing nothing, and
- * to the first place when they have looked at the stack for us: then they rely
- * on what struct bt_trans says of the window and of RSP at the end, so that has
- * to be true here. Where an instruction of the guest
- * begins, code may be entered after the C function of the one before: R8 and
- * R10 are unknown then, R9 is what bt_place.held says, and the stack's pointer
- * has moved as it would have in the code (a function that closes the window
- * clears bt_cpu.end, and the block is left).
+ * Where ways meet, of the registers nothing is known, of the stack and the FPU
+ * what all of them know. Other blocks come by the entries: to the body knowing
+ * nothing, and to the first place when they have looked at the stack and the
+ * FPU for us: then they rely on what struct bt_trans says of the window, of the
+ * FPU and of RSP at the end, so that has to be true here. Where an instruction
+ * of the guest begins, code may be entered after the C function of the one
+ * before: R8 and R10 are unknown then, R9 is what bt_place.held says, the FPU
+ * is as at the beginning, and the stack's pointer has moved as it would have in
+ * the code (a function that closes the window clears bt_cpu.end, and the block
+ * is left).
  */
 #include "engine/bt/jit_verify.h"
 
@@ -52,12 +55,14 @@ enum kind {
 	V_STACK_OFFSET, /* as V_OFFSET, of V_STACK */
 	V_STACK,	/* RSP as it was at the beginning, plus n */
 	V_WINDOW_OFFSET,
-	V_ADDEND,  /* of the stack window */
-	V_NUMBER,  /* n at most */
-	V_LANDING, /* even, n at most */
-	V_TAG,	   /* a TLB entry's tag for writing, and */
-	V_PAGE,	   /* its addend */
-	V_TABLE,   /* the TLB of mode n */
+	V_ADDEND,   /* of the stack window */
+	V_NUMBER,   /* n at most */
+	V_LANDING,  /* even, n at most */
+	V_TAG,	    /* a TLB entry's tag for writing, and */
+	V_PAGE,	    /* its addend */
+	V_TABLE,    /* the TLB of mode n */
+	V_FPU,	    /* bt_cpu.fpu_ready */
+	V_FPU_BITS, /* n of it */
 };
 
 struct value {
@@ -74,6 +79,7 @@ enum { FIRST = H_A, TRACKED = 3 }; /* R8, R9, R10 */
 struct shot {
 	u32 target;
 	bool sp_known, addend;
+	u8 fpu;
 	s64 sp, lo, hi;
 };
 
@@ -104,6 +110,8 @@ struct walk {
 	unsigned shots;
 	int cmp; /* tracked register that was just compared, -1: none */
 	s64 cmp_with;
+	u8 fpu;	    /* OR of FPU_READY_* that have been found */
+	u8 fpu_cmp; /* the same, being looked at by the comparison before */
 };
 
 static void set(struct walk *w, unsigned reg, struct value val)
@@ -136,6 +144,7 @@ static void forget_all(struct walk *w)
 	w->sp_known = false;
 	w->lo = w->hi = 0;
 	w->found = 0;
+	w->fpu = w->fpu_cmp = 0;
 }
 
 /* ---- the instruction --------------------------------------------------- */
@@ -556,6 +565,26 @@ static void note_compare(struct walk *w)
 	w->cmp_with = w->i.imm;
 }
 
+/* and r, bits; cmp r, bits; jne: behind that the FPU is ready for them. */
+static void note_fpu(struct walk *w)
+{
+	bool group1 = is(w, 0, 0x83) && (w->reg & 7) == 7;
+	const struct value *v = known(w, w->rm);
+
+	w->fpu_cmp = 0;
+	if (group1 && !w->i.mem && w->i.width == W32 && v->kind == V_FPU_BITS &&
+	    v->n == w->i.imm)
+		w->fpu_cmp = (u8)v->n;
+}
+
+static const char *check_fpu(const struct walk *w)
+{
+	if (!(w->row->attrs & ROW_SIMD) ||
+	    !(bt_jit_fpu_needed(w->row) & ~w->fpu))
+		return NO_WHY;
+	return "no look at the FPU before";
+}
+
 static void step_above(struct walk *w)
 {
 	struct value *v;
@@ -728,7 +757,9 @@ static bool step_value(struct walk *w)
 				   .n = (1ll << (32 - w->p.imm)) - 1});
 	} else if (is(w, 0, 0x83) && (w->reg & 7) == 4 && reg_form &&
 		   w->i.width == W32 && w->i.imm >= 0) {
-		set(w, w->rm, (struct value){.kind = V_NUMBER, .n = w->i.imm});
+		set(w, w->rm,
+		    (struct value){from.kind == V_FPU ? V_FPU_BITS : V_NUMBER,
+				   .n = w->i.imm});
 	} else if (is(w, 0, 0x81) && (w->reg & 7) == 4 && reg_form &&
 		   w->i.imm == INDEX_MASK && from.kind == V_SHIFTED) {
 		set(w, w->rm, (struct value){V_INDEX, .of = from.of});
@@ -748,8 +779,14 @@ static bool step_loaded(struct walk *w)
 		set(w, w->rm, (struct value){V_LANDING, .n = (s64)w->p.imm});
 		return true;
 	}
-	if (!has_base(w, H_CPU) || w->i.x != BT_REG_ZERO || w->i.width != W64 ||
-	    !tracked(w->reg))
+	if (!has_base(w, H_CPU) || w->i.x != BT_REG_ZERO || !tracked(w->reg))
+		return false;
+	if (is(w, 0, 0x8b) && w->i.width == W32 &&
+	    w->i.disp == offsetof(struct bt_cpu, fpu_ready)) {
+		set(w, w->reg, (struct value){.kind = V_FPU});
+		return true;
+	}
+	if (w->i.width != W64)
 		return false;
 	if (is(w, 0, 0x8b) &&
 	    w->i.disp == window_field(w, offsetof(struct bt_window, addend))) {
@@ -772,6 +809,7 @@ static struct shot shoot(const struct walk *w, u32 target)
 		.target = target,
 		.sp_known = w->sp_known,
 		.addend = known(w, H_B)->kind == V_ADDEND,
+		.fpu = w->fpu,
 		.sp = w->sp,
 		.lo = w->lo,
 		.hi = w->hi,
@@ -783,6 +821,7 @@ static void meet(struct shot *a, const struct shot *b)
 {
 	a->sp_known &= b->sp_known && a->sp == b->sp;
 	a->addend &= b->addend;
+	a->fpu &= b->fpu;
 	if (a->lo != b->lo || a->hi != b->hi)
 		a->lo = a->hi = 0;
 }
@@ -821,6 +860,7 @@ static void join(struct walk *w)
 	w->sp = now.sp;
 	w->lo = now.lo;
 	w->hi = now.hi;
+	w->fpu = now.fpu;
 	if (now.addend)
 		set(w, H_B, (struct value){.kind = V_ADDEND});
 }
@@ -875,7 +915,11 @@ static const char *step_jump(struct walk *w)
 		return "a way out with RSP or the window elsewhere";
 	if (to_first && !covers_block(w))
 		return "jump over the check of the stack window";
+	if (to_first && w->s->t->fpu & ~w->fpu)
+		return "jump over the look at the FPU";
 	step_above(w);
+	if (is(w, 1, 0x85))
+		w->fpu |= w->fpu_cmp;
 	w->dead = always;
 	return why;
 }
@@ -887,6 +931,7 @@ static const char *step(struct walk *w)
 	if (is_jump(w)) {
 		why = step_jump(w);
 		w->cmp = -1;
+		w->fpu_cmp = 0;
 		return why;
 	}
 	if (uses_stack(w))
@@ -894,6 +939,7 @@ static const char *step(struct walk *w)
 	if (w->pushed)
 		return "the host's stack";
 	note_compare(w);
+	note_fpu(w);
 	/* It changes nothing but flags. */
 	if (w->cmp >= 0)
 		return NO_WHY;
@@ -903,7 +949,9 @@ static const char *step(struct walk *w)
 		return step_lea(w);
 	if (step_tlb(w) || step_window(w) || step_move(w) || step_value(w))
 		return NO_WHY;
-	why = check_access(w);
+	why = check_fpu(w);
+	if (!why)
+		why = check_access(w);
 	if (why || step_loaded(w))
 		return why;
 	return step_names(w);
@@ -945,6 +993,8 @@ static const char *enter_place(struct walk *w, unsigned n)
 		return "R9 is not what its place says";
 	if (w->dead && n && may_move_rsp(&t->block->insn[n - 1]))
 		w->sp_known = false;
+	/* bt_jit_exec() has looked, behind a function. */
+	w->fpu = t->fpu;
 	forget(w, H_A);
 	forget(w, H_C);
 	set(w, H_B, (struct value){.kind = held ? V_ADDEND : V_ANY});
@@ -959,10 +1009,13 @@ static const char *enter_first(struct walk *w)
 
 	if (!w->dead && !covers_block(w))
 		return "a window that is smaller than the block says";
+	if (!w->dead && t->fpu & ~w->fpu)
+		return "less of the FPU than the block says";
 	w->sp_known = true;
 	w->sp = 0;
 	w->lo = t->win_lo;
 	w->hi = t->win_lo + t->win_size;
+	w->fpu = t->fpu;
 	return NO_WHY;
 }
 

@@ -207,12 +207,15 @@ static void test_compare(void)
 	expect(r.flags & EFLAGS_ZF);
 }
 
+/* Often enough to be translated. */
 void test_restart(void)
 {
-	test_source();
-	test_destination();
-	test_down();
-	test_compare();
+	for (unsigned n = 0; n < 8; n++) {
+		test_source();
+		test_destination();
+		test_down();
+		test_compare();
+	}
 }
 
 /* ---- interrupts -------------------------------------------------------- */

@@ -374,9 +374,121 @@ static void test_loops(void)
 	handler_set(TIMER, NULL);
 }
 
+/* ---- strings over pages ------------------------------------------------ */
+
+enum { STRING_BYTES = 5 * 4096 + 264 };
+
+static u8 from_bytes[STRING_BYTES + 64] __attribute__((aligned(4096)));
+static u8 to_bytes[STRING_BYTES + 64] __attribute__((aligned(4096)));
+
+struct string {
+	u64 count;
+	u8 *from, *to;
+};
+
+static void move(struct string *s, unsigned width)
+{
+#define MOVE(name)                                                    \
+	__asm__ volatile("rep " name                                  \
+			 : "+c"(s->count), "+S"(s->from), "+D"(s->to) \
+			 :                                            \
+			 : "memory")
+	switch (width) {
+	case 0:
+		MOVE("movsb");
+		break;
+	case 1:
+		MOVE("movsw");
+		break;
+	case 2:
+		MOVE("movsl");
+		break;
+	default:
+		MOVE("movsq");
+	}
+}
+
+static void store(struct string *s, unsigned width, u64 val)
+{
+#define STORE(name)                                    \
+	__asm__ volatile("rep " name                   \
+			 : "+c"(s->count), "+D"(s->to) \
+			 : "a"(val)                    \
+			 : "memory")
+	switch (width) {
+	case 0:
+		STORE("stosb");
+		break;
+	case 1:
+		STORE("stosw");
+		break;
+	case 2:
+		STORE("stosl");
+		break;
+	default:
+		STORE("stosq");
+	}
+}
+
+static bool is_moved(unsigned from, unsigned to, u64 bytes)
+{
+	for (u64 k = 0; k < bytes; k++)
+		if (to_bytes[to + k] != (u8)((from + k) * 7))
+			return false;
+	return to_bytes[to + bytes] == 0xee &&
+	       (!to || to_bytes[to - 1] == 0xee);
+}
+
+static bool is_stored(unsigned to, unsigned width, u64 bytes, u64 val)
+{
+	u64 mask = (1u << width) - 1;
+
+	for (u64 k = 0; k < bytes; k++)
+		if (to_bytes[to + k] != (u8)(val >> (k & mask) * 8))
+			return false;
+	return to_bytes[to + bytes] == 0xee &&
+	       (!to || to_bytes[to - 1] == 0xee);
+}
+
+static void clear_bytes(void)
+{
+	for (unsigned k = 0; k < sizeof(to_bytes); k++)
+		to_bytes[k] = 0xee;
+}
+
+/* Several pages, which end on the two sides at different places, with and
+ * without a unit that lies across such an end. */
+static void test_strings(void)
+{
+	const u64 val = 0x8877665544332211;
+
+	for (unsigned k = 0; k < sizeof(from_bytes); k++)
+		from_bytes[k] = (u8)(k * 7);
+	for (unsigned n = 0; n < 4 * TIMES; n++) {
+		unsigned width = n & 3, from = n % 5 * 8,
+			 to = n % 7 * 4 + n / 48;
+		u64 count = (STRING_BYTES >> width) - n;
+		struct string s = {count, from_bytes + from, to_bytes + to};
+
+		clear_bytes();
+		move(&s, width);
+		expect_eq(s.count, 0);
+		expect_eq(s.from - from_bytes, from + (count << width));
+		expect_eq(s.to - to_bytes, to + (count << width));
+		expect(is_moved(from, to, count << width));
+		s = (struct string){count, NULL, to_bytes + to};
+		clear_bytes();
+		store(&s, width, val);
+		expect_eq(s.count, 0);
+		expect_eq(s.to - to_bytes, to + (count << width));
+		expect(is_stored(to, width, count << width, val));
+	}
+}
+
 int main(void)
 {
 	test_three_operands();
+	test_strings();
 	test_loops();
 	test_stack_edge();
 	test_stack_around();
