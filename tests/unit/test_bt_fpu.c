@@ -2,6 +2,8 @@
 /*
  * FPU and SIMD state of the software engine: images and environments in memory
  * against the host's CPU, and that no pointer of the host's gets into them.
+ *
+ * Reference: [1] Intel SDM.
  */
 #include "unit.h"
 
@@ -169,18 +171,25 @@ static bool same_unit(struct machine *t)
 	struct xsave_legacy *x = own_legacy(t);
 
 	if (h->fcw != x->fcw || h->fsw != x->fsw || h->ftw != x->ftw ||
-	    h->mxcsr != x->mxcsr) {
-		print_error("fcw %x %x fsw %x %x ftw %x %x mxcsr %x %x\n",
-			    x->fcw, h->fcw, x->fsw, h->fsw, x->ftw, h->ftw,
-			    x->mxcsr, h->mxcsr);
+	    h->mxcsr != x->mxcsr)
 		return false;
-	}
 	for (unsigned k = 0; k < 8; k++)
 		if (memcmp(h->st[k], x->st[k], 10))
 			return false;
 	return !memcmp(h->xmm, x->xmm, sizeof(x->xmm)) &&
 	       !memcmp(t->unit.host.bytes + XSAVE_AVX,
 		       t->m.c->xsave + XSAVE_AVX, 256);
+}
+
+static void fail_unit(struct machine *t, const struct image_case *it,
+		      int vector)
+{
+	struct xsave_legacy *h = bt_unit_legacy(&t->unit.host);
+	struct xsave_legacy *x = own_legacy(t);
+
+	fail_msg("%s: vector %d, fcw %x %x fsw %x %x ftw %x %x mxcsr %x %x",
+		 it->name, vector, x->fcw, h->fcw, x->fsw, h->fsw, x->ftw,
+		 h->ftw, x->mxcsr, h->mxcsr);
 }
 
 struct prepared {
@@ -227,6 +236,37 @@ static void fill_place(struct machine *t, const struct image_case *it,
 	memcpy(t->m.copy + off, area, len);
 }
 
+/*
+ * [1] vol. 3A 6.5 has a fault leave the state from before. Intel's Sapphire
+ * Rapids checks the MXCSR of a compacted image late: x87 and XMM registers are
+ * loaded or initialized by then, and further components are if they were to be
+ * initialized. AMD's CPUs and the engine have changed nothing; nobody can tell
+ * once the image is mended. What such a CPU leaves is what the engine leaves of
+ * an image with the present MXCSR, asked for no more than that.
+ */
+static bool is_late_mxcsr(struct machine *t, const struct image_case *it,
+			  const struct prepared *p, int vector)
+{
+	u8 *area = t->m.copy + (p->place - (u64)t->m.arena);
+	const u64 legacy = XCR0_X87 | XCR0_SSE;
+	u64 bv = *xsave_header(area), rfbm = bt_host.gpr[X86_RAX];
+	u32 *mxcsr = (u32 *)(void *)(area + 24), old;
+
+	if (strcmp(it->name, "xrstor") || vector != VEC_GP ||
+	    p->place - (u64)t->m.arena > BT_HOLE - 576 || p->place % 64)
+		return false;
+	old = *mxcsr;
+	if (!(xsave_header(area)[1] & XSAVE_COMPACTED) ||
+	    !(rfbm & bv & XCR0_SSE) || !(old & ~MXCSR_MASK))
+		return false;
+	*mxcsr = own_legacy(t)->mxcsr;
+	t->m.c->gpr[X86_RAX] = rfbm & (legacy | ~bv);
+	vector = run(t, p->bytes, p->len);
+	*mxcsr = old;
+	bt_fpu_save(t->m.c);
+	return vector == NO_FAULT && same_unit(t);
+}
+
 static void compare_case(struct machine *t, const struct image_case *it,
 			 const struct prepared *p, const struct pointers *old,
 			 int vector)
@@ -251,8 +291,8 @@ static void compare_case(struct machine *t, const struct image_case *it,
 				    it->align == 16 || which & 1);
 		set_pointers(t->m.c, &now);
 	}
-	if (!same_unit(t))
-		fail_msg("%s: unit, vector %d", it->name, vector);
+	if (!same_unit(t) && !is_late_mxcsr(t, it, p, vector))
+		fail_unit(t, it, vector);
 	if (memcmp(t->m.arena + BT_AREA, t->m.copy + BT_AREA,
 		   BT_HOLE - BT_AREA)) {
 		for (u64 k = BT_AREA; k < BT_HOLE; k++)

@@ -387,6 +387,22 @@ static bool same_registers(struct bt_cpu *c)
 
 static const int vector_signal[32] = {[VEC_DE] = SIGFPE, [VEC_GP] = SIGSEGV};
 
+/*
+ * Intel SDM vol. 2B and AMD APM vol. 3, ROL and ROR: OF is undefined for counts
+ * other than 1. The engine has it as the host's rotate by CL. Intel's Sapphire
+ * Rapids leaves OF alone where the count is an immediate: the host may have it
+ * as it was, and then the engine's is taken instead.
+ */
+static void level_rotate(const struct machine *m, const struct bt_row *row,
+			 const struct bt_insn *i, u64 before)
+{
+	u32 count = (u32)i->imm & (i->width == W64 ? 63 : 31);
+
+	if (is_named(row, "rol ror") && strstr(row->operands, "Iu") &&
+	    count > 1 && !((bt_host.flags ^ before) & FLAG_OF))
+		bt_host.flags ^= (bt_host.flags ^ bt_flags(m->c)) & FLAG_OF;
+}
+
 static bool same_outcome(struct machine *m, const struct bt_row *row,
 			 const struct bt_insn *i, const struct encoding *e,
 			 int vector)
@@ -420,6 +436,7 @@ static bool try_encoding(struct machine *m, const struct bt_row *row)
 	struct bt_insn i, probe;
 	struct encoding e;
 	int vector;
+	u64 before;
 
 	encode(m, row, &e);
 	if (bt_decode(e.bytes, e.len, W64, ~0ull, &probe, NULL) !=
@@ -436,7 +453,9 @@ static bool try_encoding(struct machine *m, const struct bt_row *row)
 	c->eflags = bt_host.flags & ~(u32)FLAG_ARITH;
 	bt_set_arith(c, (u32)bt_host.flags);
 	vector = run(m, e.bytes, e.len, &i);
+	before = bt_host.flags;
 	bt_host_run();
+	level_rotate(m, row, &i, before);
 	if (bt_host.signal == SIGILL && row->feature != FEAT_BASE)
 		return true;
 	return same_outcome(m, row, &i, &e, vector);
