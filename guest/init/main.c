@@ -49,6 +49,8 @@ static int run_command(struct run_file *run)
 	if (system_start() < 0 || run_file_load(run) < 0 ||
 	    open_streams(run, &streams) < 0)
 		return GUEST_STATUS_INIT;
+	for (char **module = run->modules; module && *module; module++)
+		system_load_module(*module);
 	if (run->ready_port)
 		system_outb(run->ready_port, 1);
 	status = command_run(run, &streams);

@@ -46,7 +46,7 @@ static long set_number(const char *text, unsigned base, uint16_t *field)
 
 struct order {
 	struct run_file *run;
-	struct list args, env;
+	struct list args, env, modules;
 };
 
 static long take(struct order *order, char *entry)
@@ -60,6 +60,9 @@ static long take(struct order *order, char *entry)
 	val = text_after(entry, "env=");
 	if (val)
 		return list_add(&order->env, (char *)val);
+	val = text_after(entry, "module=");
+	if (val)
+		return list_add(&order->modules, (char *)val);
 	val = text_after(entry, "rows=");
 	if (val)
 		return set_number(val, 10, &run->rows);
@@ -163,10 +166,12 @@ long run_file_load(struct run_file *run)
 	char *text = NULL;
 	long fd, len, ret;
 
-	if (list_add(&order.args, NULL) || list_add(&order.env, NULL))
+	if (list_add(&order.args, NULL) || list_add(&order.env, NULL) ||
+	    list_add(&order.modules, NULL))
 		return -ENOMEM;
 	order.args.used = 0;
 	order.env.used = 0;
+	order.modules.used = 0;
 	fd = sys_open(GUEST_RUN_FILE, O_RDONLY | O_CLOEXEC);
 	len = fd;
 	if (fd >= 0) {
@@ -178,6 +183,7 @@ long run_file_load(struct run_file *run)
 		return -ENOMEM;
 	run->argv = order.args.items;
 	run->envp = order.env.items;
+	run->modules = order.modules.items;
 	if (ret == -ENOENT) {
 		run->tty = true;
 		return 0;

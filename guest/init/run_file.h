@@ -11,6 +11,7 @@
 struct run_file {
 	char **argv;		/* NULL-terminated; argv[0] == NULL: a shell */
 	char **envp;		/* NULL-terminated */
+	char **modules;		/* paths, NULL-terminated */
 	const char *err_device; /* below /dev, NULL: as standard output */
 	uint16_t rows, cols;
 	uint16_t exit_port;  /* 0: power off */

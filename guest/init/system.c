@@ -4,6 +4,7 @@
  */
 #include "system.h"
 
+#include <asm/errno.h>
 #include <asm/fcntl.h>
 #include <linux/if.h>
 #include <linux/mount.h>
@@ -112,6 +113,18 @@ long system_start(void)
 	start_loopback();
 	stop_proactive_compaction();
 	return failed;
+}
+
+void system_load_module(const char *path)
+{
+	long fd = sys_open(path, O_RDONLY | O_CLOEXEC), ret = fd;
+
+	if (fd >= 0) {
+		ret = sys3(__NR_finit_module, fd, (long)"", 0);
+		sys_close((int)fd);
+	}
+	if (ret < 0 && ret != -EEXIST)
+		text_error(path, ret);
 }
 
 bool system_outb(unsigned short port, unsigned char val)

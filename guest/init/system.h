@@ -8,6 +8,9 @@
  * reported and left out; only /dev is needed and returned as an error. */
 long system_start(void);
 
+/* A module that is loaded or built in already is fine. */
+void system_load_module(const char *path);
+
 /* One byte to an I/O port, false where the kernel does not allow it. */
 bool system_outb(unsigned short port, unsigned char val);
 

@@ -8,6 +8,7 @@
  * shell on a terminal. Keys:
  *
  *   arg         one argument of the command, repeated, in order
+ *   module      path of a kernel module to load, repeated, in order
  *   env         one "NAME=value" of its environment, repeated
  *   tty         1: the console is the command's terminal, cooked, with echo
  *               0 (default): plain bytes, see below
@@ -34,6 +35,7 @@
 #pragma once
 
 #define GUEST_RUN_FILE "/vireo/run"
+#define GUEST_MODULE_PATH "/vireo/%s.ko" /* of those that the host adds */
 
 enum guest_console {
 	GUEST_EOF = 4,

@@ -16,6 +16,9 @@ struct board_config {
 	unsigned serials;	    /* serial ports; port i is console i */
 	const char *serial_options; /* more options of serial0, or NULL */
 	const char *debug_exit;	    /* options of debug-exit, NULL: none */
+	/* Devices on PCI, "TYPE,OPTIONS", in the order of their slots. */
+	const char *const *devices;
+	unsigned device_count;
 };
 
 struct board {

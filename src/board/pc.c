@@ -14,21 +14,30 @@
  *     0x600 to 0x60b      acpi-pm                       9, level
  *     0xcf8 0xcfc         pci-host, reset at 0xcf9
  *     memory
+ *     0xc0000000          BARs of PCI devices, where the guest puts them
  *     0xe0000000          pci-host, ECAM
  *     0xfec00000          ioapic
  *     (0xfee00000         the vCPUs' own LAPICs)
+ *
+ *     PCI slot            what                          line
+ *     0                   host-bridge
+ *     1 to 31             config->devices               16 to 23, or MSI-X
  */
 #include "board/board.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "arch/platform.h"
 #include "boot/acpi.h"
 #include "boot/boot.h"
 #include "chips/ignored.h"
 #include "vmm/device.h"
+#include "vmm/pci.h"
 #include "vmm/vm.h"
+
+enum { PC_DEVICE_OPTIONS = 4096 + 256 }; /* with the path of a file */
 
 /* Every port has a line of its own: 3 and 4 are not shared as they once were.
  */
@@ -100,6 +109,24 @@ static int pc_add_ignored(struct vm *vm, struct err *err)
 	return dev ? ignored_add(dev, pc_ignored, err) : -EINVAL;
 }
 
+/* "TYPE,OPTIONS" */
+static int pc_add_pci(struct vm *vm, const char *device, unsigned slot,
+		      struct err *err)
+{
+	const size_t len = strcspn(device, ",");
+	char type[32], options[PC_DEVICE_OPTIONS];
+
+	if (slot >= PCI_SLOTS)
+		return err_set(err, -EINVAL, "a PC has room for %d devices",
+			       PCI_SLOTS - 1);
+	if (len >= sizeof(type) || strlen(device) >= sizeof(options) - 16)
+		return err_set(err, -EINVAL, "%.32s...: too long", device);
+	memcpy(type, device, len);
+	type[len] = 0;
+	snprintf(options, sizeof(options), "slot=%u%s", slot, device + len);
+	return pc_add(vm, type, options, err);
+}
+
 /*
  * What firmware would have done before a boot loader runs: SCI's line is level
  * triggered ([3] 5.2.9), the 8259 reaches the BSP.
@@ -148,6 +175,8 @@ int board_pc(struct vm *vm, const struct board_config *config,
 	ret = ret ? ret : pc_add(vm, "acpi-pm", NULL, err);
 	ret = ret ? ret : pc_add(vm, "pci-host", NULL, err);
 	ret = ret ? ret : pc_add(vm, "host-bridge", NULL, err);
+	for (unsigned i = 0; !ret && i < config->device_count; i++)
+		ret = pc_add_pci(vm, config->devices[i], i + 1, err);
 	if (!ret && config->debug_exit)
 		ret = pc_add(vm, "debug-exit", config->debug_exit, err);
 	ret = ret ? ret : pc_add_ignored(vm, err);

@@ -102,6 +102,8 @@ int guest_find(struct guest_paths *paths, bool want_kernel, struct err *err)
 	struct folders folders;
 
 	list_folders(&folders);
+	if (!find_file(&folders, "modules", paths->modules))
+		*paths->modules = 0;
 	if (!find_file(&folders, "initramfs.cpio", paths->initramfs))
 		missing = "initramfs.cpio";
 	if (want_kernel && !find_file(&folders, "vmlinuz", paths->kernel) &&

@@ -8,6 +8,8 @@
  *   $XDG_CACHE_HOME/vireo       ~/.cache/vireo where that is not set
  *   ../share/vireo              from the program's folder, an installation
  *   /boot/vmlinuz-*             kernel only, the newest that can be read
+ *
+ * Modules are for the kernel beside which they lie.
  */
 #pragma once
 
@@ -19,6 +21,7 @@
 struct guest_paths {
 	char kernel[PATH_MAX];
 	char initramfs[PATH_MAX];
+	char modules[PATH_MAX]; /* the kernel's, a folder; "": none */
 };
 
 /* -ENOENT with what to do about it in err. The kernel may be not wanted. */

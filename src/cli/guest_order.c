@@ -17,6 +17,9 @@ static void put_text(FILE *out, const char *key, const char *val)
 
 static void put_order(FILE *out, const struct guest_order *order)
 {
+	for (unsigned i = 0; order->modules && i < order->modules->count; i++)
+		fprintf(out, "module=" GUEST_MODULE_PATH "%c",
+			order->modules->names[i], 0);
 	for (char *const *arg = order->argv; arg && *arg; arg++)
 		put_text(out, "arg", *arg);
 	for (const char *const *env = order->env; env && *env; env++)
@@ -39,8 +42,20 @@ static bool close_stream(FILE *out)
 	return !fclose(out) && fine;
 }
 
-static bool pack_archive(const char *text, size_t text_len, u8 **data,
-			 size_t *len)
+static void add_modules(struct cpio *cpio, const struct guest_modules *modules)
+{
+	for (unsigned i = 0; modules && i < modules->count; i++) {
+		const struct host_file *file = &modules->files[i];
+		char name[64];
+
+		snprintf(name, sizeof(name), GUEST_MODULE_PATH,
+			 modules->names[i]);
+		cpio_add(cpio, name + 1, S_IFREG | 0400, file->data, file->len);
+	}
+}
+
+static bool pack_archive(const struct guest_order *order, const char *text,
+			 size_t text_len, u8 **data, size_t *len)
 {
 	char *archive = NULL;
 	FILE *out = open_memstream(&archive, len);
@@ -52,6 +67,7 @@ static bool pack_archive(const char *text, size_t text_len, u8 **data,
 	/* The path without its slash; the folder where theirs has none. */
 	cpio_add(&cpio, "vireo", S_IFDIR | 0755, NULL, 0);
 	cpio_add(&cpio, &GUEST_RUN_FILE[1], S_IFREG | 0400, text, text_len);
+	add_modules(&cpio, order->modules);
 	cpio_end(&cpio);
 	*data = NULL;
 	if (!close_stream(out)) {
@@ -74,7 +90,7 @@ int guest_order_pack(const struct guest_order *order, u8 **data, size_t *len,
 		put_order(out, order);
 		fine = close_stream(out);
 	}
-	fine = fine && pack_archive(text, text_len, data, len);
+	fine = fine && pack_archive(order, text, text_len, data, len);
 	free(text);
 	return fine ? 0 : err_set(err, -ENOMEM, "out of memory");
 }

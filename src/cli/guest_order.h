@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "cli/guest_modules.h"
 #include "util/err.h"
 #include "util/types.h"
 
@@ -15,7 +16,8 @@ struct guest_order {
 	unsigned rows, cols;	/* 0: unknown */
 	const char *err_device; /* NULL: with standard output */
 	u16 exit_port;
-	u16 ready_port; /* 0: none */
+	u16 ready_port;			     /* 0: none */
+	const struct guest_modules *modules; /* NULL: none */
 };
 
 /* The archive, to be freed by the caller. -ENOMEM. */

@@ -43,10 +43,11 @@ static int check_hvt_options(const struct run_options *o, struct err *err)
 {
 	if (o->cpus > 1)
 		return err_set(err, -EINVAL, "a Solo5 guest has one CPU");
-	if (o->initrd || o->module_count || o->debug_exit >= 0)
+	if (o->initrd || o->module_count || o->debug_exit >= 0 ||
+	    o->device_count)
 		return err_set(err, -EINVAL,
-			       "--initrd, --module and --debug-exit are not "
-			       "for Solo5 images");
+			       "--initrd, --module, --debug-exit and PCI "
+			       "devices are not for Solo5 images");
 	if (o->cmdline && o->command)
 		return err_set(err, -EINVAL,
 			       "--cmdline and arguments exclude each other");

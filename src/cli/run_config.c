@@ -123,6 +123,7 @@ static int write_order(struct run_config *config, struct run_size size,
 	const char *term = getenv("TERM");
 	char term_entry[128];
 	const char *env[] = {NULL, NULL};
+	struct guest_modules modules;
 	const struct guest_order order = {
 		.argv = config->options->command,
 		.env = env,
@@ -132,6 +133,7 @@ static int write_order(struct run_config *config, struct run_size size,
 		.err_device = config->tty ? NULL : "ttyS1",
 		.exit_port = RUN_EXIT_PORT,
 		.ready_port = config->tty ? 0 : RUN_READY_PORT,
+		.modules = &modules,
 	};
 	size_t len = 0;
 	int ret;
@@ -140,7 +142,11 @@ static int write_order(struct run_config *config, struct run_size size,
 		snprintf(term_entry, sizeof(term_entry), "TERM=%s", term);
 		env[0] = term_entry;
 	}
+	guest_modules_load(&modules, config->paths.modules,
+			   config->options->devices,
+			   config->options->device_count);
 	ret = guest_order_pack(&order, &config->tail, &len, err);
+	guest_modules_free(&modules);
 	config->boot.initrd_tail = (struct boot_file){
 		.data = config->tail,
 		.len = len,

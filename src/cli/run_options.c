@@ -208,6 +208,21 @@ static int take_net(struct run_options *o, const char *val, struct err *err)
 	return hvt_attach_net_option(&o->attach, (char *)val, err);
 }
 
+static int add_device(struct run_options *o, const char *device,
+		      struct err *err)
+{
+	if (o->device_count == RUN_MAX_DEVICES)
+		return err_set(err, -EINVAL, "more than %d devices",
+			       RUN_MAX_DEVICES);
+	o->devices[o->device_count++] = device;
+	return 0;
+}
+
+static int take_rng(struct run_options *o, const char *val, struct err *err)
+{
+	return add_device(o, "virtio-rng", err);
+}
+
 static int take_dumpcore(struct run_options *o, const char *val,
 			 struct err *err)
 {
@@ -278,6 +293,7 @@ static const struct row rows[] = {
 	 take_bt_verify},
 	{"--cpu", "MODEL", "v2, v3 or host, then ,mitigations=on if wanted",
 	 take_cpu},
+	{"--rng", NULL, "random numbers by virtio-rng", take_rng},
 	{"--debug-exit", "PORT", "a byte v written there ends with v*2+1",
 	 take_debug_exit},
 	{"--trace", "GROUPS", "trace to stderr: bus,irq,lapic,... or all",

@@ -14,6 +14,8 @@
 #include "util/types.h"
 #include "vmm/vm.h"
 
+#define RUN_MAX_DEVICES 31
+
 struct run_options {
 	const char *kernel; /* NULL: the default guest */
 	bool is_word;	    /* it came without --kernel in front */
@@ -34,6 +36,9 @@ struct run_options {
 	const char *trace;
 	bool stats, verbose;
 	bool help;
+	/* PCI devices, "TYPE,OPTIONS" */
+	const char *devices[RUN_MAX_DEVICES];
+	unsigned device_count;
 	char **command; /* NULL-terminated, NULL: none */
 	char model_buf[16];
 };

@@ -107,6 +107,8 @@ static int build_board(struct run_vm *run, struct board *made, struct err *err)
 	const struct board_config board = {
 		.serials = run->config->order && !run->config->tty ? 2 : 1,
 		.debug_exit = o->debug_exit < 0 ? NULL : debug_exit,
+		.devices = o->devices,
+		.device_count = o->device_count,
 	};
 	int ret;
 

@@ -2,6 +2,7 @@
 /* The archive with the order, the terminal's keys, the encoding of input. */
 #include "unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -104,6 +105,60 @@ static void test_order(void **unused)
 
 	check_order(&with_command, plain, sizeof(plain));
 	check_order(&shell, tty, sizeof(tty));
+}
+
+static void put_file(const char *folder, const char *name)
+{
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(name, file);
+	fclose(file);
+}
+
+/* What devices need, in order, once; what is not there is left out. */
+static void test_modules(void **unused)
+{
+	static const char *const devices[] = {"virtio-rng", "virtio-rng,id=x",
+					      "serial,port=0x3f8"};
+	static const char want[] = "module=/vireo/virtio_ring.ko\0"
+				   "module=/vireo/virtio.ko\0"
+				   "module=/vireo/virtio-rng.ko\0"
+				   "tty=0\0exit_port=0";
+	char folder[] = "/tmp/vireo-modules-XXXXXX", command[64];
+	struct guest_modules modules;
+	const struct guest_order order = {.modules = &modules};
+	size_t len = 0, at = 0;
+	u8 *archive = NULL;
+	struct entry entry;
+
+	assert_non_null(mkdtemp(folder));
+	put_file(folder, "virtio.ko");
+	put_file(folder, "virtio_ring.ko");
+	put_file(folder, "virtio-rng.ko");
+	put_file(folder, "virtio_blk.ko");
+	guest_modules_load(&modules, folder, devices, 0);
+	assert_int_equal(modules.count, 0);
+	guest_modules_load(&modules, folder, devices, ARRAY_SIZE(devices));
+	assert_int_equal(guest_order_pack(&order, &archive, &len, NULL), 0);
+	next_entry(archive, len, &at);
+	entry = next_entry(archive, len, &at);
+	assert_int_equal(entry.size, sizeof(want));
+	assert_memory_equal(entry.data, want, sizeof(want));
+	entry = next_entry(archive, len, &at);
+	assert_string_equal(entry.name, "vireo/virtio_ring.ko");
+	assert_memory_equal(entry.data, "virtio_ring.ko", 14);
+	entry = next_entry(archive, len, &at);
+	assert_string_equal(entry.name, "vireo/virtio.ko");
+	entry = next_entry(archive, len, &at);
+	assert_string_equal(entry.name, "vireo/virtio-rng.ko");
+	free(archive);
+	guest_modules_free(&modules);
+	snprintf(command, sizeof(command), "rm -r %s", folder);
+	assert_int_equal(system(command), 0);
 }
 
 /* ---- keys ---------------------------------------------------------------- */
@@ -279,9 +334,8 @@ static void test_files(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_order),
-		cmocka_unit_test(test_keys),
-		cmocka_unit_test(test_input),
+		cmocka_unit_test(test_order), cmocka_unit_test(test_modules),
+		cmocka_unit_test(test_keys),  cmocka_unit_test(test_input),
 		cmocka_unit_test(test_files),
 	};
 

@@ -39,9 +39,9 @@ static void put(struct vm *vm, u64 port, unsigned width, u32 val)
 static void test_types_are_registered(void **unused)
 {
 	static const char *const names[] = {
-		"acpi-pm", "debug-exit", "host-bridge", "hvt-calls", "i8042",
-		"ignored", "ioapic",	 "pci-host",	"pic",	     "pit",
-		"reset",   "rtc",	 "serial",
+		"acpi-pm", "debug-exit", "host-bridge", "hvt-calls",  "i8042",
+		"ignored", "ioapic",	 "pci-host",	"pic",	      "pit",
+		"reset",   "rtc",	 "serial",	"virtio-rng",
 	};
 	const struct device_type *type = NULL;
 	unsigned count = 0;
@@ -170,6 +170,31 @@ static void test_power_button(void **unused)
 	vm_destroy(vm);
 }
 
+/* In the order of their slots, and no more than there are. */
+static void test_pci_devices(void **unused)
+{
+	const char *devices[32];
+	struct board_config config = {.serials = 1, .devices = devices};
+	struct board board = {0};
+	struct err err = {0};
+	struct vm *vm;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(devices); i++)
+		devices[i] = i % 2 ? "virtio-rng,packed=off" : "virtio-rng";
+	config.device_count = 31;
+	vm = make(&config, &board);
+	for (u64 slot = 1; slot < 32; slot++)
+		assert_int_equal(
+			get(vm, BUS_MMIO, PLAT_ECAM_BASE + (slot << 15), 4),
+			0x10441af4);
+	vm_destroy(vm);
+	config.device_count = 32;
+	vm = fixture_vm(1);
+	assert_true(board_pc(vm, &config, &board, &err) < 0);
+	assert_non_null(strstr(err.msg, "room for 31"));
+	vm_destroy(vm);
+}
+
 static void test_refusals(void **unused)
 {
 	static const struct board_config bad[] = {
@@ -243,6 +268,7 @@ int main(void)
 		cmocka_unit_test(test_tables),
 		cmocka_unit_test(test_ways_out),
 		cmocka_unit_test(test_power_button),
+		cmocka_unit_test(test_pci_devices),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_reset_device),
 		cmocka_unit_test(test_late_state),
