@@ -348,9 +348,9 @@ static void test_system(void **state)
 	PLANT("POP without PUSHF", "the host's stack", FIND(0, 0x9c, 0x41),
 	      *at = 0x90);
 	PLANT("a bit of 64 in 32", "a bit beyond",
-	      FIND(0, 0x41, 0x83, 0xe2, 31), at[3] = 63);
+	      FIND(0, 0x41, 0x83, 0xe1, 31), at[3] = 63);
 	PLANT("a bit's number as it is", "a bit beyond",
-	      FIND(0, 0x41, 0x83, 0xe2, 31), memset(at, 0x90, 4));
+	      FIND(0, 0x41, 0x83, 0xe1, 31), memset(at, 0x90, 4));
 	/* The routine of another mode, as its address is patched in. */
 	jit = j->t->m.bvm->jit;
 	mode = j->x.t->mode;

@@ -44,6 +44,7 @@ enum {
 	OP_LOAD = EM_W | 0x8b,
 	OP_LOAD32 = 0x8b,
 	OP_STORE = EM_W | 0x89,
+	OP_LOAD16 = EM_66 | 0x8b,
 	OP_STORE32 = 0x89,
 	OP_STORE16 = EM_66 | 0x89,
 	OP_LEA = EM_W | 0x8d,

@@ -208,6 +208,9 @@ struct bt_trans *bt_translate(struct bt_cpu *c, struct bt_block *b, u8 level,
  */
 u16 bt_jit_live(const struct bt_block *b, unsigned n);
 u16 bt_jit_flags_read(const struct bt_row *row);
+/* May one of JIT_SYS write RSP: to be on the safe side, those that read it
+ * count as well. */
+bool bt_jit_moves_rsp(const struct bt_insn *i);
 /* Those that have a value behind it whatever it finds: a shift, or a repeated
  * comparison, may have nothing to do and leave all as they are. */
 u16 bt_jit_flags_defined(const struct bt_insn *i);

@@ -192,6 +192,11 @@ static bool note_lea(struct stack *s, const struct bt_insn *i)
 	return false;
 }
 
+bool bt_jit_moves_rsp(const struct bt_insn *i)
+{
+	return !i->mem && i->a == BT_REG(X86_RSP);
+}
+
 static bool note_stack(struct stack *s, const struct bt_insn *i)
 {
 	const struct bt_row *row = &bt_rows[i->row];
@@ -215,7 +220,7 @@ static bool note_stack(struct stack *s, const struct bt_insn *i)
 	case JIT_SYS:
 		/* Behind CLAC less is allowed than where the window was
 		 * checked. */
-		if (i->fn == bt_op_clac)
+		if (i->fn == bt_op_clac || bt_jit_moves_rsp(i))
 			s->known = false;
 		return false;
 	case JIT_STRING:

@@ -249,21 +249,22 @@ static bool is_bit_string(const struct jit *j)
 }
 
 /*
- * BT, BTS, BTR, BTC of a bit string: H_A is the operand that holds the bit, H_C
- * the bit's number in it.
+ * BT, BTS, BTR, BTC of a bit string: H_A is the operand that holds the bit, H_B
+ * the bit's number in it. ZF stays as it was, and the address needs flags.
  */
 static void copy_bit_string(struct jit *j, struct copy *k)
 {
 	bool wide = jit_insn(j)->width == W64;
+	bool live = j->note[j->n].live;
 	unsigned guest = reg_field(&j->parts), reg;
 	struct emit *e = &j->e;
 
-	/* They leave ZF alone, the address needs flags. */
-	if (jit_insn(j)->width == W16 || jit_insn(j)->asize != W64 ||
-	    j->note[j->n].live) {
+	if (jit_insn(j)->width == W16 || jit_insn(j)->asize != W64) {
 		jit_by_function(j);
 		return;
 	}
+	if (live)
+		jit_save_flags(j);
 	jit_address(j);
 	reg = jit_use(j, guest, H_C);
 	if (wide)
@@ -274,12 +275,15 @@ static void copy_bit_string(struct jit *j, struct copy *k)
 	em_byte(e, wide ? 6 : 5);
 	em_insn(e, OP_LEA, H_A,
 		(struct em_rm){true, H_A, H_C, wide ? 3 : 2, 0});
-	jit_check(j, wide ? 8 : 4, jit_row(j)->jit_ops & JIT_M_W);
-	reg = jit_use(j, guest, H_C);
-	em_insn(e, OP_LOAD32, H_C, em_reg(reg));
-	em_insn(e, OP_GROUP1_8, 4, em_reg(H_C));
+	jit_check_flagless(j, wide ? 8 : 4, jit_row(j)->jit_ops & JIT_M_W);
+	reg = jit_use(j, guest, H_B);
+	em_insn(e, OP_LOAD32, H_B, em_reg(reg));
+	em_insn(e, OP_GROUP1_8, 4, em_reg(H_B));
 	em_byte(e, wide ? 63 : 31);
-	em_insn(e, k->op, H_C, em_at(H_A, 0));
+	j->held = HELD_NOTHING;
+	if (live)
+		jit_restore_flags(j);
+	em_insn(e, k->op, H_B, em_at(H_A, 0));
 }
 
 /* High bytes stay where they are, which has no encoding with REX: with R8 to

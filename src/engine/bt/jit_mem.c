@@ -178,15 +178,12 @@ static void put_index(struct jit *j)
 	em_bytes(&j->e, INDEX_MASK, 4);
 }
 
-void jit_check(struct jit *j, unsigned size, bool write)
+void jit_check_flagless(struct jit *j, unsigned size, bool write)
 {
 	struct emit *e = &j->e;
-	bool live = j->note[j->n].live;
 	size_t tag = write ? offsetof(struct bt_tlb_entry, write)
 			   : offsetof(struct bt_tlb_entry, read);
 
-	if (live)
-		jit_save_flags(j);
 	put_index(j);
 	em_insn(e, OP_XOR, H_A, em_sum(H_CPU, H_C, entry_field(j, tag)));
 	em_insn(e, EM_W | OP_GROUP1_32, 7, em_reg(H_A));
@@ -195,6 +192,15 @@ void jit_check(struct jit *j, unsigned size, bool write)
 	em_insn(e, OP_ADD, H_A,
 		em_sum(H_CPU, H_C,
 		       entry_field(j, offsetof(struct bt_tlb_entry, host))));
+}
+
+void jit_check(struct jit *j, unsigned size, bool write)
+{
+	bool live = j->note[j->n].live;
+
+	if (live)
+		jit_save_flags(j);
+	jit_check_flagless(j, size, write);
 	if (live)
 		jit_restore_flags(j);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * System instructions in translated code: interrupt flag, EFLAGS.AC, SWAPGS,
- * time stamps, PUSHF. What is rare of them goes by their functions.
+ * bases and selectors of segments, control registers read, time stamps. What is
+ * rare of them goes by their functions.
  *
  * References: [1] Intel SDM vol. 2 (each); vol. 3A 6.8.1 (STI's shadow).
  *
@@ -131,6 +132,136 @@ static void swapgs(struct jit *j)
 	em_insn(e, OP_STORE, H_A, JIT_FIELD(msr.kernel_gs_base));
 }
 
+static s32 segment_field(unsigned seg, size_t offset)
+{
+	return (s32)(offsetof(struct bt_cpu, seg) +
+		     seg * sizeof(struct x86_segment) + offset);
+}
+
+/* Of 32 and 64 bits the rest of the register is zero ([1] MOV). */
+static void mov_from_segment(struct jit *j)
+{
+	const struct bt_insn *i = jit_insn(j);
+	unsigned seg = (i->mem ? i->a : i->b) & 7, n = i->a / 8;
+	struct emit *e = &j->e;
+	struct em_rm from = em_at(
+		H_CPU,
+		segment_field(seg, offsetof(struct x86_segment, selector)));
+
+	if (seg >= X86_SEGS || (!i->mem && n == X86_RSP)) {
+		jit_by_function(j);
+	} else if (i->mem) {
+		jit_address(j);
+		jit_check(j, 2, true);
+		em_insn(e, OP_MOVZX16, H_C, from);
+		em_insn(e, OP_STORE16, H_C, em_at(H_A, 0));
+	} else if (jit_in_memory(n)) {
+		em_insn(e, OP_MOVZX16, H_C, from);
+		em_insn(e, i->width == W16 ? OP_STORE16 : OP_STORE, H_C,
+			jit_gpr(n));
+	} else {
+		em_insn(e, i->width == W16 ? OP_LOAD16 : OP_MOVZX16, n, from);
+	}
+}
+
+/* ---- FS and GS bases --------------------------------------------------- */
+
+static void check_fsgsbase(struct jit *j)
+{
+	em_insn(&j->e, OP_TEST_IMM32, 0, JIT_FIELD(cr4));
+	em_bytes(&j->e, CR4_FSGSBASE, 4);
+	jit_to_cold(j, CC_E, j->jit->exec, j->n);
+}
+
+static void read_base(struct jit *j, unsigned seg)
+{
+	const struct bt_insn *i = jit_insn(j);
+	unsigned n = i->a / 8, dst = jit_in_memory(n) ? H_C : n;
+
+	if (n == X86_RSP) {
+		jit_by_function(j);
+		return;
+	}
+	save_live(j);
+	check_fsgsbase(j);
+	restore_live(j);
+	em_insn(&j->e, i->width == W64 ? OP_LOAD : OP_LOAD32, dst,
+		em_at(H_CPU,
+		      segment_field(seg, offsetof(struct x86_segment, base))));
+	if (dst == H_C)
+		em_insn(&j->e, OP_STORE, H_C, jit_gpr(n));
+}
+
+/* Not canonical: the function raises. */
+static void write_base(struct jit *j, unsigned seg)
+{
+	const struct bt_insn *i = jit_insn(j);
+	struct emit *e = &j->e;
+	unsigned n = i->a / 8;
+
+	save_live(j);
+	check_fsgsbase(j);
+	em_insn(e, i->width == W64 ? OP_LOAD : OP_LOAD32, H_A,
+		em_reg(jit_use(j, n, H_A)));
+	if (i->width == W64) {
+		em_mov(e, H_C, H_A);
+		em_insn(e, EM_W | OP_SHIFT_IMM, 4, em_reg(H_C));
+		em_byte(e, 16);
+		em_insn(e, EM_W | OP_SHIFT_IMM, 7, em_reg(H_C));
+		em_byte(e, 16);
+		em_insn(e, OP_CMP, H_C, em_reg(H_A));
+		jit_to_cold(j, CC_NE, j->jit->exec, j->n);
+	}
+	em_insn(e, OP_STORE, H_A,
+		em_at(H_CPU,
+		      segment_field(seg, offsetof(struct x86_segment, base))));
+	em_insn(e, OP_STORE, H_A,
+		em_at(H_CPU,
+		      (s32)(offsetof(struct bt_cpu, seg_base) + 8 * seg)));
+	restore_live(j);
+}
+
+static void rdfsbase(struct jit *j)
+{
+	read_base(j, X86_FS);
+}
+
+static void rdgsbase(struct jit *j)
+{
+	read_base(j, X86_GS);
+}
+
+static void wrfsbase(struct jit *j)
+{
+	write_base(j, X86_FS);
+}
+
+static void wrgsbase(struct jit *j)
+{
+	write_base(j, X86_GS);
+}
+
+/* ---- control registers ------------------------------------------------- */
+
+static void mov_from_control(struct jit *j)
+{
+	static const u32 field[] = {
+		offsetof(struct bt_cpu, cr0), 0,
+		offsetof(struct bt_cpu, cr2), offsetof(struct bt_cpu, cr3),
+		offsetof(struct bt_cpu, cr4),
+	};
+	const struct bt_insn *i = jit_insn(j);
+	unsigned n = i->a / 8, dst = jit_in_memory(n) ? H_C : n;
+
+	if (i->b >= ARRAY_SIZE(field) || !field[i->b] || n == X86_RSP) {
+		jit_by_function(j);
+		return;
+	}
+	em_insn(&j->e, OP_LOAD, dst, em_at(H_CPU, (s32)field[i->b]));
+	if (dst == H_C)
+		em_insn(&j->e, OP_STORE, H_C, jit_gpr(n));
+}
+
 /* ---- time -------------------------------------------------------------- */
 
 #define EM_RORX (EM_VEX | EM_F2 | EM_0F3A | EM_W | 0xf0)
@@ -176,17 +307,14 @@ static void rdtsc(struct jit *j, bool with_aux)
 
 typedef void bt_system_fn(struct bt_cpu *c, const struct bt_insn *i);
 
-static bool at_any_privilege(struct jit *j, bt_system_fn *fn)
+static void rdtsc_alone(struct jit *j)
 {
-	if (fn == bt_op_rdtsc)
-		rdtsc(j, false);
-	else if (fn == bt_op_rdtscp)
-		rdtsc(j, true);
-	else if (fn == bt_op_cld)
-		cld(j);
-	else
-		return false;
-	return true;
+	rdtsc(j, false);
+}
+
+static void rdtscp(struct jit *j)
+{
+	rdtsc(j, true);
 }
 
 void jit_system(struct jit *j)
@@ -194,17 +322,29 @@ void jit_system(struct jit *j)
 	static const struct {
 		bt_system_fn *fn;
 		void (*emit)(struct jit *j);
-	} kernel[] = {
-		{bt_op_cli, cli},   {bt_op_sti, sti},	    {bt_op_stac, stac},
-		{bt_op_clac, clac}, {bt_op_swapgs, swapgs},
+		bool kernel; /* a user's goes by the function, which faults */
+	} known[] = {
+		{bt_op_cli, cli, true},
+		{bt_op_sti, sti, true},
+		{bt_op_stac, stac, true},
+		{bt_op_clac, clac, true},
+		{bt_op_swapgs, swapgs, true},
+		{bt_op_mov_rc, mov_from_control, true},
+		{bt_op_rdtsc, rdtsc_alone, false},
+		{bt_op_rdtscp, rdtscp, false},
+		{bt_op_cld, cld, false},
+		{bt_op_mov_es, mov_from_segment, false},
+		{bt_op_rdfsbase, rdfsbase, false},
+		{bt_op_rdgsbase, rdgsbase, false},
+		{bt_op_wrfsbase, wrfsbase, false},
+		{bt_op_wrgsbase, wrgsbase, false},
 	};
 	bt_system_fn *fn = jit_insn(j)->fn;
 
-	if (at_any_privilege(j, fn))
-		return;
-	for (unsigned k = 0; k < ARRAY_SIZE(kernel); k++)
-		if (kernel[k].fn == fn && j->mode != MMU_USER) {
-			kernel[k].emit(j);
+	for (unsigned k = 0; k < ARRAY_SIZE(known); k++)
+		if (known[k].fn == fn &&
+		    (!known[k].kernel || j->mode != MMU_USER)) {
+			known[k].emit(j);
 			return;
 		}
 	jit_by_function(j);

@@ -116,6 +116,8 @@ void jit_address(struct jit *j);
 /* H_A: linear to host address, after checking an access; a miss runs the
  * instruction by its C function. Uses H_C. */
 void jit_check(struct jit *j, unsigned size, bool write);
+/* The same where flags are dead, or have been saved by the caller. */
+void jit_check_flagless(struct jit *j, unsigned size, bool write);
 /* [RSP + off] as a host operand in the window: H_B is its addend. */
 struct em_rm jit_window_place(struct jit *j, s32 off);
 void jit_window_check(struct jit *j);

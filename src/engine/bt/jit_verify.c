@@ -967,7 +967,9 @@ static bool may_move_rsp(const struct bt_insn *i)
 	if (!(row->jit_ops & (JIT_G_W | JIT_E_W | JIT_V_W)) &&
 	    class == JIT_COPY)
 		return false;
-	if (class == JIT_SYS || class == JIT_STRING || class == JIT_NOP)
+	if (class == JIT_SYS)
+		return !i->mem && i->a == rsp;
+	if (class == JIT_STRING || class == JIT_NOP)
 		return false;
 	if (class != JIT_COPY && class != JIT_SIMD)
 		return true;
