@@ -363,7 +363,7 @@ static void compare_operands(const struct pair *p)
 	if (p->row->attrs & ROW_X87 && !p->insn.mem)
 		return; /* ST(i) is not in the rows */
 	/* Some NOPs are MPX's to Zydis; 0F 0D with a register is a NOP to it,
-	 * and #UD on CPUs. */
+	 * and #UD on AMD's CPUs. */
 	if (!strcmp(p->row->name, "nop") ||
 	    (!strcmp(p->row->name, "prefetchw") && !p->insn.mem))
 		return;

@@ -231,11 +231,29 @@ static void test_x87(void **state)
 	assert_int_equal(t->bad, 0);
 }
 
+/* PREFETCHW of a register is the vendor's affair. */
+static void test_prefetch(void **state)
+{
+	struct machine *t = *state;
+
+	bt_machine_catch();
+	bt_machine_start(&t->m);
+	for (unsigned modrm = 0xc0; modrm < 0x100; modrm++) {
+		const u8 bytes[15] = {0x0f, 0x0d, (u8)modrm};
+		bool refuses = host_refuses(t, bytes, 3);
+		struct bt_insn i;
+
+		assert_int_equal(bt_machine_run(&t->m, bytes, 3, &i),
+				 refuses ? VEC_UD : -1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_simd, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_x87, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_prefetch, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

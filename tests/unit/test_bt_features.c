@@ -67,11 +67,71 @@ static void test_others_fault(void **unused)
 	}
 }
 
+/* A host may have these; guests are not told of them: #UD, as [1] has it for
+ * each without its bit. */
+static void test_hosts_only(void **unused)
+{
+	static const u8 rows[][8] = {
+		{2, 0xc7, 0xf8},		   /* xbegin */
+		{2, 0xc6, 0xf8},		   /* xabort */
+		{3, 0x0f, 0x01, 0xd5},		   /* xend */
+		{3, 0x0f, 0x01, 0xd6},		   /* xtest */
+		{3, 0x0f, 0x01, 0xe8},		   /* serialize */
+		{4, 0xf2, 0x0f, 0x01, 0xe8},	   /* xsusldtrk */
+		{4, 0xf2, 0x0f, 0x01, 0xe9},	   /* xresldtrk */
+		{3, 0x0f, 0x01, 0xc8},		   /* monitor */
+		{3, 0x0f, 0x01, 0xc9},		   /* mwait */
+		{3, 0x0f, 0x01, 0xee},		   /* rdpkru */
+		{3, 0x0f, 0x01, 0xef},		   /* wrpkru */
+		{3, 0x0f, 0x01, 0xcf},		   /* encls */
+		{3, 0x0f, 0x01, 0xd7},		   /* enclu */
+		{4, 0x0f, 0x38, 0xf9, 0x03},	   /* movdiri */
+		{5, 0x66, 0x0f, 0x38, 0xf8, 0x03}, /* movdir64b */
+		{5, 0xf2, 0x0f, 0x38, 0xf8, 0x03}, /* enqcmd */
+		{4, 0x66, 0x0f, 0xae, 0xf3},	   /* tpause */
+		{4, 0xf3, 0x0f, 0xae, 0xf3},	   /* umonitor */
+		{4, 0xf2, 0x0f, 0xae, 0xf3},	   /* umwait */
+		{4, 0xf3, 0x0f, 0xae, 0x23},	   /* ptwrite */
+		{4, 0xf3, 0x0f, 0xae, 0xeb},	   /* incssp */
+		{3, 0x0f, 0xc7, 0x2b},		   /* xsaves [rbx] */
+		{3, 0x0f, 0xc7, 0x1b},		   /* xrstors [rbx] */
+		{5, 0xc4, 0xe2, 0x78, 0x49, 0xc0}, /* tilerelease */
+		{5, 0xc4, 0xe2, 0x73, 0x5e, 0xd8}, /* tdpbssd */
+		{5, 0xc4, 0xe2, 0x71, 0x50, 0xc2}, /* vpdpbusd, AVX-VNNI */
+		{4, 0xc5, 0xf8, 0x90, 0xc9},	   /* kmovw */
+		{7, 0x62, 0xf1, 0x7c, 0x48, 0x58, 0xc1}, /* vaddps zmm */
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_int_equal(decode(rows[i] + 1, rows[i][0], ~0ull),
+				 BT_ROW_UD);
+}
+
+/* Those that are to do no harm on a CPU without them do none. */
+static void test_hints(void **unused)
+{
+	static const u8 nop[] = {0x0f, 0x1f, 0x03};
+	static const u8 rows[][6] = {
+		{4, 0xf3, 0x0f, 0x1e, 0xfa}, /* endbr64 */
+		{4, 0xf3, 0x0f, 0x1e, 0xcb}, /* rdssp */
+		{3, 0x0f, 0x1c, 0x03},	     /* cldemote */
+		{4, 0xf3, 0x0f, 0x1b, 0x03}, /* bndmk */
+	};
+	unsigned row = decode(nop, sizeof(nop), 0);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_string_equal(
+			bt_rows[decode(rows[i] + 1, rows[i][0], 0)].name,
+			bt_rows[row].name);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_counts_become_scans),
 		cmocka_unit_test(test_others_fault),
+		cmocka_unit_test(test_hosts_only),
+		cmocka_unit_test(test_hints),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

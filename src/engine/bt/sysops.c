@@ -5,6 +5,7 @@
  *
  * References: [1] Intel SDM vol. 2 (each).
  *             [2] Linux Documentation/virt/kvm/x86/hypercalls.rst.
+ *             [3] AMD APM vol. 3, PREFETCH.
  *
  * Cache control has no effect: RAM is coherent. There are no performance
  * counters, hence RDPMC is #GP(0).
@@ -29,6 +30,14 @@ enum {
 void bt_op_ud(struct bt_cpu *c, const struct bt_insn *i)
 {
 	bt_ud(c);
+}
+
+/* AMD APM vol. 3, PREFETCH: #UD of a register. No manual of Intel's has the
+ * form, its CPUs (Sapphire Rapids) take it for a NOP. */
+void bt_op_prefetch_reg(struct bt_cpu *c, const struct bt_insn *i)
+{
+	if (bt_is_amd(c))
+		bt_ud(c);
 }
 
 /* [1] vol. 2A 2.3.11: more than 15 bytes. */
