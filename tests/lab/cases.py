@@ -2,10 +2,12 @@
 """The lab's tests: the scripts of this folder, and the self-checking guests
 on KVM. What a script's head may say is in docs/lab.md.
 """
+import bisect
 import dataclasses
 import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import outer
@@ -50,6 +52,10 @@ class Case:
             return "failed", "a module could not be loaded"
         return "failed", f"exit status {status}"
 
+    def explained(self, output, build):
+        """With what this host knows and the outer one does not."""
+        return output
+
 
 def script_case(path):
     text = path.read_text()
@@ -72,6 +78,17 @@ def script_case(path):
     return case
 
 
+def function_names(image):
+    """Of an ELF, [(address, name)], by address; empty where nm(1) is not."""
+    try:
+        out = subprocess.run(["nm", image], capture_output=True, text=True,
+                             check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    found = re.findall(r"^([0-9a-f]+) [tT] (\w+)$", out, re.M)
+    return sorted((int(address, 16), name) for address, name in found)
+
+
 class GuestCase(Case):
     """A run of tests/guest/run, which says what its outcome means."""
 
@@ -87,6 +104,16 @@ class GuestCase(Case):
             return super().judge(status, output)
         wrong = self.guests.verdict(self.run, int(status), output)
         return ("failed", wrong) if wrong else ("passed", None)
+
+    def explained(self, output, build):
+        """Its functions' names at the addresses in the guest."""
+        image = build / "tests/guest" / f"{self.run.image}.elf"
+        names = function_names(image)
+
+        def name(match):
+            at = bisect.bisect(names, (int(match[1], 16) + 1,)) - 1
+            return f"{match[0]} {names[at][1]}" if at >= 0 else match[0]
+        return re.sub(r"\brip 0x([0-9a-f]+)", name, output)
 
 
 class LaxCase(Case):

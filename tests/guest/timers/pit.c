@@ -2,7 +2,13 @@
 /* The PIT, through the 8259s, through the I/O APIC, and by port 0x61. */
 #include "timers.h"
 
-enum { TICKS = 20, COUNT = 2386 /* 2 ms */, EXTINT = 0x700, MASKED = 0x10000 };
+enum {
+	TICKS = 20,
+	COUNT = 2386, /* 2 ms */
+	NMI_MODE = 0x400,
+	EXTINT = 0x700,
+	MASKED = 0x10000,
+};
 
 static volatile unsigned nmis;
 
@@ -25,19 +31,50 @@ static void pic_init(void)
 	pic_mask_all();
 }
 
-/* At least as long as the ticks must take, by the PM timer. */
-static void expect_rate(unsigned count)
+/* So many ticks take as long as they must at least, by the PM timer. The first
+ * may be on its way already; the PM timer runs three times as fast as the
+ * PIT. */
+static bool rate_holds(unsigned count)
 {
-	u32 start = inl(PM_TIMER), took;
+	u32 start;
 
 	wait_ticks(ticks + 1);
 	start = inl(PM_TIMER);
 	ticks = 0;
 	wait_ticks(count);
-	took = inl(PM_TIMER) - start;
-	/* The first may be on its way already; the PM timer runs three times
-	 * as fast as the PIT. */
-	expect(took + 3 * COUNT >= (count - 1) * 3u * COUNT);
+	return inl(PM_TIMER) - start + 3 * COUNT >= (count - 1) * 3u * COUNT;
+}
+
+/* A host that was away makes up for ticks that it missed: once more. */
+static void expect_rate(unsigned count)
+{
+	unsigned tries = 0;
+
+	while (tries < TRIES && !rate_holds(count))
+		tries++;
+	expect(tries < TRIES);
+}
+
+/* Mode 0 ticks once. */
+static bool ticks_once(void)
+{
+	ticks = 0;
+	pit_set(0, 0, COUNT);
+	wait_ticks(1);
+	irq_enable();
+	pit_wait(5 * COUNT);
+	irq_disable();
+	return ticks == 1;
+}
+
+/* What the mode before has left on its way comes too: once more. */
+static void test_mode_0(void)
+{
+	unsigned tries = 0;
+
+	while (tries < TRIES && !ticks_once())
+		tries++;
+	expect_eq(ticks, 1);
 }
 
 static void test_pic(void)
@@ -53,18 +90,7 @@ static void test_pic(void)
 	/* Mode 3 is as fast, mode 0 ticks once. */
 	pit_set(0, 3, COUNT);
 	expect_rate(TICKS);
-	/* What mode 3 has left on its way is taken first. */
-	pit_set(0, 0, 0);
-	irq_enable();
-	__asm__ volatile("nop; nop");
-	irq_disable();
-	ticks = 0;
-	pit_set(0, 0, COUNT);
-	wait_ticks(1);
-	irq_enable();
-	pit_wait(5 * COUNT);
-	irq_disable();
-	expect_eq(ticks, 1);
+	test_mode_0();
 	/* Masked in the 8259, then at LINT0. */
 	pic_mask_all();
 	pit_set(0, 2, COUNT);
@@ -102,15 +128,51 @@ static void test_ioapic(void)
 	pit_wait(5 * COUNT);
 	irq_disable();
 	expect_eq(ticks, 0);
-	/* As NMI, which ends a HLT that nothing else would. */
+}
+
+static bool one_nmi(void)
+{
+	u64 start = tsc_read();
+
+	nmis = 0;
+	pit_set(0, 0, COUNT);
+	while (!nmis && tsc_read() - start < WAIT_LIMIT)
+		cpu_pause();
+	pit_wait(5 * COUNT);
+	return nmis == 1;
+}
+
+/* The PIT as NMI: it ends a HLT that nothing else would. Again and again, as
+ * it may come before the HLT; then one alone, awaited without, and once more
+ * where one of the others was late. */
+static void test_nmi(void)
+{
+	unsigned tries = 0;
+
 	handler_set(NMI, on_nmi);
-	pit_set(0, 0, 10 * COUNT);
-	ioapic_route(2, (u64)apic_id() << 56 | 0x400);
+	pit_set(0, 2, COUNT);
+	ioapic_route(2, (u64)apic_id() << 56 | NMI_MODE);
 	while (!nmis)
 		__asm__ volatile("cli; hlt" : : : "memory");
-	ioapic_route(2, MASKED);
+	while (tries < TRIES && !one_nmi())
+		tries++;
 	expect_eq(nmis, 1);
+	ioapic_route(2, MASKED);
 	handler_set(NMI, NULL);
+}
+
+/* Counts that run out while the host is away tell nothing. */
+static bool output_is_low(void)
+{
+	u32 start;
+	bool low;
+
+	do {
+		start = inl(PM_TIMER);
+		pit_set(2, 0, 60000);
+		low = !(inb(0x61) & 0x20);
+	} while (!low && inl(PM_TIMER) - start > 3 * 59000);
+	return low;
 }
 
 /* [1]: a latched count runs down; the output is at port 0x61. */
@@ -119,8 +181,7 @@ static void test_channel2(void)
 	unsigned first, second;
 
 	outb(0x61, (inb(0x61) & (u8)~2) | 1);
-	pit_set(2, 0, 60000);
-	expect(!(inb(0x61) & 0x20));
+	expect(output_is_low());
 	outb(0x43, 0x80);
 	first = inb(0x42);
 	first |= (unsigned)inb(0x42) << 8;
@@ -181,6 +242,7 @@ void test_pit(void)
 {
 	test_pic();
 	test_ioapic();
+	test_nmi();
 	test_channel2();
 	test_consistency();
 }
