@@ -15,14 +15,11 @@
  *                 (LOCK).
  *             [2] AMD64 APM vol. 2, 8.5 (priorities among exceptions).
  *             [3] AMD64 APM vol. 3, CPUID Fn8000_0021 EAX[5], VERW_CLEAR.
+ *             [4] Intel SDM vol. 1, 3.4.1.1 (results of 32-bit operations).
  */
 #include "silicon.h"
 
 #include <string.h>
-
-/* False: it does not apply, and *o is what it was. */
-typedef bool other_fn(struct interpreter *in, const struct test_case *c,
-		      struct outcome *o);
 
 /* The case without one of its prefixes. What is left ends where the whole
  * ends, so that RIP-relative addresses stay what they are. */
@@ -63,9 +60,10 @@ static u64 unreadable(u64 va, unsigned size)
  * Neither [1] nor [2] says which operand CMPS reads first. Zen 4 reads that at
  * rSI first, as the interpreter does, Zen 3 that at rDI, repeated or not.
  */
-static bool cmps_order(struct interpreter *in, const struct test_case *c,
+static bool cmps_order(struct interpreter *in, const struct dispute *d,
 		       struct outcome *o)
 {
+	const struct test_case *c = d->c;
 	unsigned size = operand_bytes(c);
 	u64 source = string_address(c, o->state.gpr[X86_RSI]);
 	u64 target = string_address(c, o->state.gpr[X86_RDI]);
@@ -82,9 +80,10 @@ static bool cmps_order(struct interpreter *in, const struct test_case *c,
  * instruction, AMD's CPUs have those of the last comparison. Nobody can tell
  * after the restart.
  */
-static bool rep_flags(struct interpreter *in, const struct test_case *c,
+static bool rep_flags(struct interpreter *in, const struct dispute *d,
 		      struct outcome *o)
 {
+	const struct test_case *c = d->c;
 	u64 step = c->state.flags & FLAG_DF ? -(u64)operand_bytes(c)
 					    : operand_bytes(c);
 	struct test_case last = *c;
@@ -110,18 +109,43 @@ static bool rep_flags(struct interpreter *in, const struct test_case *c,
  * empties buffers as well ([3]) Zen 3 takes the prefix and ignores it; VERW of
  * a register is #UD there too.
  */
-static bool verw_lock(struct interpreter *in, const struct test_case *c,
+static bool verw_lock(struct interpreter *in, const struct dispute *d,
 		      struct outcome *o)
 {
+	const struct test_case *c = d->c;
 	if (!c->form.lock || !c->form.mem || o->vector != VEC_UD)
 		return false;
 	run_without(in, c, 0xf0, o);
 	return true;
 }
 
+/*
+ * A repeated instruction with 32-bit addresses that does nothing, as its count
+ * is 0 or its first element faults: Intel's CPUs have cut the registers it
+ * counts in to 32 bits all the same, as [4] says of results. STOS and MOVS cut
+ * the addresses as well.
+ */
+static bool rep_count(struct interpreter *in, const struct dispute *d,
+		      struct outcome *o)
+{
+	const struct test_case *c = d->c;
+	const struct bt_row *row = &bt_rows[c->form.row];
+	u64 *gpr = o->state.gpr;
+
+	if (c->form.code != W64 || !c->form.address || !c->form.rep ||
+	    (u32)gpr[X86_RCX] != (u32)c->state.gpr[X86_RCX])
+		return false;
+	gpr[X86_RCX] = (u32)gpr[X86_RCX];
+	if (row_is(row, "stos movs"))
+		gpr[X86_RDI] = (u32)gpr[X86_RDI];
+	if (row_is(row, "movs"))
+		gpr[X86_RSI] = (u32)gpr[X86_RSI];
+	return true;
+}
+
 static const struct {
 	const char *rows, *text;
-	other_fn *other;
+	host_rule_fn *other;
 } rules[HOST_RULES] = {
 	[RULE_CMPS_ORDER] = {"cmps",
 			     "of two operands that fault reads rDI's first; "
@@ -132,6 +156,41 @@ static const struct {
 			    "manual: those from before",
 			    rep_flags},
 	[RULE_VERW_LOCK] = {"verw", "ignores LOCK; the manual: #UD", verw_lock},
+	[RULE_REP_COUNT] = {"movs cmps stos lods scas",
+			    "with 32-bit addresses cuts registers even if "
+			    "nothing is done",
+			    rep_count},
+	[RULE_PUSH_HALF] = {"push", "of a segment register writes two bytes",
+			    host_push_half},
+	[RULE_POP_HALF] = {"pop", "of a segment register reads two bytes",
+			   host_pop_half},
+	[RULE_CALL_PUSHED] = {"call",
+			      "to a non-canonical address has pushed already",
+			      host_call_pushed},
+	[RULE_MMX_FIRST] = {"movd movq movntq",
+			    "a fault finds the unit's registers made MMX's",
+			    host_mmx_first},
+	[RULE_MASKED_LAST] = {"vmaskmovps vmaskmovpd vpmaskmov",
+			      "a fault is at the last byte that is stored",
+			      host_masked_last},
+	[RULE_MASKED_HALF] = {"maskmovdqu vmaskmovdqu",
+			      "a fault in the second half comes first",
+			      host_masked_half},
+	[RULE_NUMERIC_FIRST] = {"fst fstp fist fistp fisttp fbstp",
+				"a numeric exception comes before #PF",
+				host_numeric_first},
+	[RULE_MXCSR_FIRST] = {"vcvtps2ph", "a fault finds MXCSR's flags set",
+			      host_mxcsr_first},
+	[RULE_TBYTE_HALF] = {"fstp fbstp",
+			     "a fault in the last two of ten bytes finds the "
+			     "eight before them stored",
+			     host_tbyte_half},
+	[RULE_GATHER_MASK] = {"vpgatherd vpgatherq vgatherdp vgatherqp",
+			      "a fault finds the mask's high half zero",
+			      host_gather_mask},
+	[RULE_GATHER_TARGET] = {"vpgatherd vpgatherq vgatherdp vgatherqp",
+				"a fault finds the target's high half zero",
+				host_gather_target},
 };
 
 const char *host_rule_rows(enum host_rule rule)
@@ -144,20 +203,33 @@ const char *host_rule_text(enum host_rule rule)
 	return rules[rule].text;
 }
 
-bool hosts_explain(struct interpreter *in, const struct test_case *c,
-		   const struct outcome *bt, const struct outcome *host,
+/* How much is not the host's of what is foretold. */
+static unsigned differences(const struct dispute *d, const struct outcome *o)
+{
+	const struct patch *p = &o->patch;
+	u64 at = p->len ? p->at - DATA : 0;
+	static u8 memory[DATA_BYTES];
+
+	memcpy(memory, d->bt_memory, DATA_BYTES);
+	memcpy(memory + at, p->bytes, p->len);
+	return compare_count(d->c, o, d->host) +
+	       (memcmp(memory, d->host_memory, DATA_BYTES) != 0);
+}
+
+bool hosts_explain(struct interpreter *in, const struct dispute *d,
 		   struct tally *tally)
 {
-	struct outcome best = *bt, other;
-	unsigned left = compare_count(c, bt, host), count;
+	const struct bt_row *row = &bt_rows[d->c->form.row];
+	struct outcome best = *d->bt, other;
+	unsigned left = differences(d, &best), count;
 	u32 needed = 0;
 
 	for (unsigned k = 0; k < HOST_RULES && left; k++) {
 		other = best;
-		if (!row_is(&bt_rows[c->form.row], rules[k].rows) ||
-		    !rules[k].other(in, c, &other))
+		if (!row_is(row, rules[k].rows) ||
+		    !rules[k].other(in, d, &other))
 			continue;
-		count = compare_count(c, &other, host);
+		count = differences(d, &other);
 		if (count >= left)
 			continue;
 		best = other;

@@ -234,6 +234,36 @@ void interpreter_run(struct interpreter *in, const struct test_case *t,
 	take_state(c, out);
 }
 
+/* Guest-physical, right around the data's. */
+static void open_pages(struct interpreter *in, bool open)
+{
+	u64 pte = PTE_P | PTE_W | PTE_U | PTE_NX;
+
+	for (u64 off = 0; open && off < OPEN_BYTES; off += 0x1000)
+		set_entry(in, 3, OPEN + off, (DATA_GPA - 0x1000 + off) | pte);
+	if (!open) {
+		set_entry(in, 3, OPEN, 0);
+		set_entry(in, 3, OPEN + OPEN_BYTES - 0x1000, 0);
+		map_data(in);
+	}
+	bt_tlb_flush(in->c);
+}
+
+void interpreter_run_open(struct interpreter *in, const struct test_case *t,
+			  u8 memory[OPEN_BYTES], struct outcome *out)
+{
+	static u8 kept[OPEN_BYTES];
+	u8 *pages = in->data - 0x1000;
+
+	memcpy(kept, pages, OPEN_BYTES);
+	memcpy(pages, memory, OPEN_BYTES);
+	open_pages(in, true);
+	interpreter_run(in, t, out);
+	open_pages(in, false);
+	memcpy(memory, pages, OPEN_BYTES);
+	memcpy(pages, kept, OPEN_BYTES);
+}
+
 /* ---- translated -------------------------------------------------------- */
 
 /* All translations so far are of one block, which is about to be another. */

@@ -173,29 +173,36 @@ static bool run_translation(struct worker *w, const struct test_case *c,
 static bool run_case(struct worker *w, struct test_case *c, struct tally *tally,
 		     bool show)
 {
+	struct generator *g = &w->generator;
 	struct outcome bt = {0}, host = {0};
+	struct dispute d = {c,
+			    &bt,
+			    &host,
+			    w->before,
+			    interpreter_memory(g->interpreter),
+			    native_memory()};
 	bool same, memory, translated = true;
 
 	w->shared->worker[w->number].form = c->form;
 	w->shared->worker[w->number].len = c->len;
 	memcpy(w->shared->worker[w->number].bytes, c->bytes, 16);
 	w->shared->worker[w->number].cases++;
-	memcpy(w->before, interpreter_memory(w->generator.interpreter),
-	       DATA_BYTES);
-	interpreter_run(w->generator.interpreter, c, &bt);
+	memcpy(w->before, d.bt_memory, DATA_BYTES);
+	interpreter_run(g->interpreter, c, &bt);
 	if (w->options->translate && c->form.code == W64)
 		translated = run_translation(w, c, &bt, tally, show);
 	native_run(c, &host);
-	same = compare_outcomes(c, &bt, &host, tally) ||
-	       hosts_explain(w->generator.interpreter, c, &bt, &host, tally);
+	same = compare_outcomes(c, &bt, &host, tally);
 	memory = same_memory(w) || sync_partial(w, c, &host);
+	if ((!same || !memory) && hosts_explain(g->interpreter, &d, tally)) {
+		same = memory = true;
+		sync_memory(w);
+	}
 	if ((!same || !memory) && show)
 		compare_print(c, &bt, &host, bt_and_host);
 	if (!memory) {
 		if (show)
-			print_memory(
-				interpreter_memory(w->generator.interpreter),
-				native_memory(), bt_and_host);
+			print_memory(d.bt_memory, d.host_memory, bt_and_host);
 		sync_memory(w);
 	}
 	if (w->options->verbose && same && memory)

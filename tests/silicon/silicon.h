@@ -52,12 +52,20 @@ struct machine_state {
 
 enum { NO_FAULT = -1 };
 
+/* Bytes that memory has otherwise than the interpreter left it. */
+struct patch {
+	u64 at;
+	u8 len;
+	u8 bytes[16];
+};
+
 struct outcome {
 	int vector; /* or NO_FAULT */
 	u32 error;
 	u64 cr2;
 	u32 flags_lost; /* by a translation, if the instruction faults */
 	struct machine_state state;
+	struct patch patch; /* of what a rule foretells (hosts.c) */
 };
 
 enum operand_size { SIZE_PLAIN, SIZE_66, SIZE_W };
@@ -130,6 +138,14 @@ enum bt_decode_status interpreter_decode(struct interpreter *in,
 void interpreter_run(struct interpreter *in, const struct test_case *c,
 		     struct outcome *out);
 
+/* As if no access could fault for its page: the read-only page and those around
+ * the data can be written, for this run alone. `memory` is what it starts from
+ * and what it leaves; the case's own stays what it is. */
+#define OPEN (DATA - 0x1000)
+#define OPEN_BYTES (DATA_BYTES + 0x2000)
+void interpreter_run_open(struct interpreter *in, const struct test_case *c,
+			  u8 memory[OPEN_BYTES], struct outcome *out);
+
 /* How a translation ran. */
 enum ran {
 	RAN_NOT,	 /* the translator gave up */
@@ -166,7 +182,32 @@ unsigned operand_bytes(const struct test_case *c);
 /* ---- compare.c and hosts.c --------------------------------------------- */
 
 /* What hosts do otherwise and may. */
-enum host_rule { RULE_CMPS_ORDER, RULE_REP_FLAGS, RULE_VERW_LOCK, HOST_RULES };
+enum host_rule {
+	RULE_CMPS_ORDER,
+	RULE_REP_FLAGS,
+	RULE_VERW_LOCK,
+	RULE_REP_COUNT,
+	RULE_PUSH_HALF,
+	RULE_POP_HALF,
+	RULE_CALL_PUSHED,
+	RULE_MMX_FIRST,
+	RULE_MASKED_LAST,
+	RULE_MASKED_HALF,
+	RULE_NUMERIC_FIRST,
+	RULE_MXCSR_FIRST,
+	RULE_TBYTE_HALF,
+	RULE_GATHER_MASK,
+	RULE_GATHER_TARGET,
+	HOST_RULES
+};
+
+/* A case that ended in two ways, and memory (DATA_BYTES) before it, where the
+ * interpreter left it, and where the host did. */
+struct dispute {
+	const struct test_case *c;
+	const struct outcome *bt, *host;
+	const u8 *before, *bt_memory, *host_memory;
+};
 
 struct tally {
 	u64 cases, faults, mismatches;
@@ -194,7 +235,13 @@ bool compare_is_same(const struct test_case *c, const struct outcome *bt,
 /* The instructions a rule is for, as row_is() takes them, and what it says. */
 const char *host_rule_rows(enum host_rule rule);
 const char *host_rule_text(enum host_rule rule);
-/* True if rules make the two outcomes equal; counts those that it took. */
-bool hosts_explain(struct interpreter *in, const struct test_case *c,
-		   const struct outcome *bt, const struct outcome *host,
+/* True if rules make the two equal; counts those that it took. */
+bool hosts_explain(struct interpreter *in, const struct dispute *d,
 		   struct tally *tally);
+
+/* Those of hosts_store.c: false if it does not apply, and *o is what it was. */
+typedef bool host_rule_fn(struct interpreter *in, const struct dispute *d,
+			  struct outcome *o);
+host_rule_fn host_push_half, host_pop_half, host_call_pushed, host_mmx_first,
+	host_masked_last, host_masked_half, host_numeric_first,
+	host_mxcsr_first, host_tbyte_half, host_gather_mask, host_gather_target;
