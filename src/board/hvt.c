@@ -77,7 +77,8 @@ static int attach_block(struct device *dev, unsigned handle,
 {
 	const u16 size = a->block_size ? a->block_size : DEFAULT_BLOCK_SIZE;
 	struct block *block;
-	int ret = block_open_file(&block, a->target, err);
+	const struct block_config config = {.path = a->target};
+	int ret = block_open(&block, &config, err);
 
 	if (ret)
 		return ret;

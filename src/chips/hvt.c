@@ -259,7 +259,7 @@ static void call_block_write(struct hvt *h, void *p, gpa_t gpa)
 	data = guest_bytes(h, io->data, io->len, MEM_R);
 	if (!data)
 		return;
-	ret = block->ops->write(block, io->offset, data, io->len);
+	ret = block_write(block, io->offset, data, io->len);
 	if (ret)
 		block_failed(h, "writing", ret);
 	io->result = HVT_OK;
@@ -278,7 +278,7 @@ static void call_block_read(struct hvt *h, void *p, gpa_t gpa)
 	data = guest_bytes(h, io->data, io->len, MEM_R | MEM_W);
 	if (!data)
 		return;
-	ret = block->ops->read(block, io->offset, data, io->len);
+	ret = block_read(block, io->offset, data, io->len);
 	mem_written(&h->dev.vm->mem, io->data, io->len);
 	if (ret)
 		block_failed(h, "reading", ret);

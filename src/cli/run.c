@@ -112,36 +112,46 @@ static bool run_if_hvt(const struct run_options *o, int *status)
 	return true;
 }
 
-int cli_run(int argc, char **argv)
+static int run_options_run(const struct run_options *options)
 {
 	const bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 	struct run_size size = {0};
-	struct run_options options;
 	struct run_config config;
 	struct err err = {0};
 	int ret, status = EXIT_HOST;
 
-	if (run_options_parse(&options, argc, argv, &err)) {
-		cli_fail(&err, EXIT_USAGE);
-		fputs("Try 'vireo run --help'.\n", stderr);
-		return EXIT_USAGE;
-	}
-	if (options.help) {
-		run_options_help(stdout);
-		return EXIT_OK;
-	}
-	if (options.verbose)
-		log_set_level(LOG_INFO);
-	if (run_if_hvt(&options, &status))
+	if (run_if_hvt(options, &status))
 		return status;
 	if (tty)
 		terminal_size(STDOUT_FILENO, &size.rows, &size.cols);
-	ret = run_config_make(&config, &options, tty, size, &err);
+	ret = run_config_make(&config, options, tty, size, &err);
 	if (ret)
 		return cli_fail(&err, ret == -EINVAL ? EXIT_USAGE : EXIT_HOST);
 	status = run_config_run(&config, &err);
 	if (err.code)
 		cli_fail(&err, status);
 	run_config_free(&config);
+	return status;
+}
+
+int cli_run(int argc, char **argv)
+{
+	struct run_options options;
+	struct err err = {0};
+	int status = EXIT_OK;
+
+	if (run_options_parse(&options, argc, argv, &err)) {
+		status = cli_fail(&err, EXIT_USAGE);
+		fputs("Try 'vireo run --help'.\n", stderr);
+	} else if (options.help) {
+		run_options_help(stdout);
+	} else if (options.help_device) {
+		run_options_help_device(stdout, options.help_device);
+	} else {
+		if (options.verbose)
+			log_set_level(LOG_INFO);
+		status = run_options_run(&options);
+	}
+	run_options_free(&options);
 	return status;
 }

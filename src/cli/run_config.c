@@ -143,7 +143,7 @@ static int write_order(struct run_config *config, struct run_size size,
 		env[0] = term_entry;
 	}
 	guest_modules_load(&modules, config->paths.modules,
-			   config->options->devices,
+			   (const char *const *)config->options->devices,
 			   config->options->device_count);
 	ret = guest_order_pack(&order, &config->tail, &len, err);
 	guest_modules_free(&modules);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "util/parse.h"
+#include "vmm/device.h"
 #include "vmm/mem.h"
 #include "vmm/vm.h"
 
@@ -208,19 +209,39 @@ static int take_net(struct run_options *o, const char *val, struct err *err)
 	return hvt_attach_net_option(&o->attach, (char *)val, err);
 }
 
-static int add_device(struct run_options *o, const char *device,
-		      struct err *err)
+static int add_device(struct run_options *o, const char *type,
+		      const char *options, struct err *err)
 {
+	char **device = &o->devices[o->device_count];
+
 	if (o->device_count == RUN_MAX_DEVICES)
 		return err_set(err, -EINVAL, "more than %d devices",
 			       RUN_MAX_DEVICES);
-	o->devices[o->device_count++] = device;
+	if (asprintf(device, "%s,%s", type, options) < 0)
+		return err_set(err, -ENOMEM, "out of memory");
+	o->device_count++;
 	return 0;
+}
+
+static int take_disk(struct run_options *o, const char *val, struct err *err)
+{
+	char *options;
+	int ret;
+
+	if (!strcmp(val, "help")) {
+		o->help_device = "virtio-blk";
+		return 0;
+	}
+	if (asprintf(&options, "path=%s", val) < 0)
+		return err_set(err, -ENOMEM, "out of memory");
+	ret = add_device(o, "virtio-blk", options, err);
+	free(options);
+	return ret;
 }
 
 static int take_rng(struct run_options *o, const char *val, struct err *err)
 {
-	return add_device(o, "virtio-rng", err);
+	return add_device(o, "virtio-rng", "", err);
 }
 
 static int take_dumpcore(struct run_options *o, const char *val,
@@ -271,6 +292,8 @@ static const struct row rows[] = {
 	{"--module", "FILE", "multiboot module; may be repeated", take_module},
 	{"--cmdline", "STR", "kernel command line (default guest: added to it)",
 	 take_cmdline},
+	{"--disk", "FILE", "a disk [,ro][,discard=off]...; help: all options",
+	 take_disk},
 	{"--block", "NAME=FILE", "Solo5: a file as disk [,block-size=N]",
 	 take_block},
 	{"--net", "NAME=tap=IF", "Solo5: a tap as network [,mac=ADDRESS]",
@@ -317,6 +340,26 @@ void run_options_help(FILE *out)
 	fputs("\nAt a terminal: Ctrl-A x leaves, Ctrl-A p presses the power "
 	      "button, Ctrl-A h helps.\n",
 	      out);
+}
+
+void run_options_help_device(FILE *out, const char *name)
+{
+	const struct device_type *type = device_type_find(name);
+	const struct device_option *opt = type->options;
+
+	fprintf(out, "%s: %s. Options, each behind a comma:\n\n", type->name,
+		type->help);
+	for (; opt->name; opt++)
+		if (opt->value)
+			fprintf(out, "  %-10s %s%s%s%s\n", opt->name, opt->help,
+				*opt->value ? " (" : "", opt->value,
+				*opt->value ? ")" : "");
+}
+
+void run_options_free(struct run_options *options)
+{
+	while (options->device_count)
+		free(options->devices[--options->device_count]);
 }
 
 /* The row that arg names, and the text behind "=" or NULL. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `vireo run`, first step: argv into plain fields. Nothing is looked up or
- * opened here; strings point into argv.
+ * opened here; strings point into argv, but for those of devices.
  */
 #pragma once
 
@@ -36,14 +36,17 @@ struct run_options {
 	const char *trace;
 	bool stats, verbose;
 	bool help;
-	/* PCI devices, "TYPE,OPTIONS" */
-	const char *devices[RUN_MAX_DEVICES];
+	char *devices[RUN_MAX_DEVICES]; /* on PCI, "TYPE,OPTIONS" */
 	unsigned device_count;
-	char **command; /* NULL-terminated, NULL: none */
+	const char *help_device; /* its type, NULL: none */
+	char **command;		 /* NULL-terminated, NULL: none */
 	char model_buf[16];
 };
 
 /* 0, or -EINVAL with the reason in err. */
 int run_options_parse(struct run_options *options, int argc, char **argv,
 		      struct err *err);
+void run_options_free(struct run_options *options);
 void run_options_help(FILE *out);
+/* The options of a device. */
+void run_options_help_device(FILE *out, const char *type);

@@ -107,7 +107,7 @@ static int build_board(struct run_vm *run, struct board *made, struct err *err)
 	const struct board_config board = {
 		.serials = run->config->order && !run->config->tty ? 2 : 1,
 		.debug_exit = o->debug_exit < 0 ? NULL : debug_exit,
-		.devices = o->devices,
+		.devices = (const char *const *)o->devices,
 		.device_count = o->device_count,
 	};
 	int ret;

@@ -56,6 +56,6 @@ static const struct device_type rng_type = {
 	.save_version = 1,
 	.create = rng_create,
 	.destroy = virtio_destroy,
-	VIRTIO_TYPE(struct rng),
+	VIRTIO_TYPE(struct rng, virtio_loaded),
 };
 DEVICE_TYPE(rng_type);

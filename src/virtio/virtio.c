@@ -278,12 +278,10 @@ u64 virtio_config_read(const struct virtio *v, u64 off, unsigned width)
 void virtio_config_write(struct virtio *v, u64 off, unsigned width, u64 val)
 {
 	settle(v);
-	if (!v->ops->config_written || off + width > v->config_len) {
+	if (!v->ops->config_write || off + width > v->config_len)
 		ignore(v);
-		return;
-	}
-	pci_put(v->config + off, val, width);
-	v->ops->config_written(v, (unsigned)off, width);
+	else
+		v->ops->config_write(v, off, width, val);
 }
 
 /* ---- life ---------------------------------------------------------------- */

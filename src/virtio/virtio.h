@@ -66,8 +66,9 @@ struct virtio_ops {
 	u32 class_code; /* of the PCI function */
 	/* Answer a request; the number of bytes written for the driver. */
 	u32 (*request)(struct virtio *v, struct virtio_request *req);
-	/* The driver wrote configuration bytes; NULL: they are read-only. */
-	void (*config_written)(struct virtio *v, unsigned off, unsigned len);
+	/* The driver writes configuration bytes; NULL: they are read-only. */
+	void (*config_write)(struct virtio *v, u64 off, unsigned width,
+			     u64 val);
 	/* The features are agreed, work begins; and: it has ended. */
 	void (*start)(struct virtio *v);
 	void (*reset)(struct virtio *v);
@@ -156,11 +157,10 @@ void virtio_resume(struct device *dev);
 	}
 
 /* In its struct device_type; what is left are names, options and create. */
-#define VIRTIO_TYPE(type)                                              \
+#define VIRTIO_TYPE(type, loaded_)                                     \
 	.size = sizeof(type), .regs_offset = offsetof(type, regs),     \
 	.regs_size = sizeof(((type *)0)->regs), .reset = virtio_reset, \
-	.loaded = virtio_loaded, .quiesce = virtio_quiesce,            \
-	.resume = virtio_resume
+	.loaded = loaded_, .quiesce = virtio_quiesce, .resume = virtio_resume
 
 /* ---- for a device's work ------------------------------------------------- */
 

@@ -110,21 +110,26 @@ static int option_set_id(struct device *dev, const char *text, struct err *err)
 	return 0;
 }
 
-/* `item` is "key=value" and is cut in two. given: one bit an option. */
+/* `item` is "key=value", and cut in two, or the key of what is to be on.
+ * given: one bit an option. */
 static int option_parse(struct device *dev, char *item, u64 *given,
 			struct err *err)
 {
 	const struct device_option *opt = dev->type->options;
-	char *val = strchr(item, '=');
+	const char *val = "on";
+	char *equals = strchr(item, '=');
 
-	if (!val)
-		return err_set(err, -EINVAL, "%s: '%s' is not key=value",
-			       dev->type->name, item);
-	*val++ = '\0';
-	if (!strcmp(item, "id"))
+	if (equals) {
+		*equals = '\0';
+		val = equals + 1;
+	}
+	if (equals && !strcmp(item, "id"))
 		return option_set_id(dev, val, err);
 	while (opt && opt->name && strcmp(opt->name, item))
 		opt++;
+	if (!equals && (!opt || !opt->name || opt->kind != OPT_BOOL))
+		return err_set(err, -EINVAL, "%s: '%s' is not key=value",
+			       dev->type->name, item);
 	if (!opt || !opt->name)
 		return err_set(err, -EINVAL, "%s: no option '%s'",
 			       dev->type->name, item);

@@ -11,7 +11,7 @@
  * and ends with a const descriptor and DEVICE_TYPE(), its one registration.
  *
  * Options come as text, "key=value,key=value", from the command line or from a
- * board; the descriptor's table says which there are.
+ * board; the descriptor's table says which there are. "key" alone is "key=on".
  *
  * Locks: the bus, timers, the loop and the router hold dev->lock around every
  * callback here but create and destroy. Device code never locks.

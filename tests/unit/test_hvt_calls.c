@@ -54,7 +54,10 @@ static void make(struct machine *m)
 	fd = mkstemp(m->path);
 	assert_int_equal(ftruncate(fd, 4096), 0);
 	close(fd);
-	assert_int_equal(block_open_file(&block, m->path, NULL), 0);
+	assert_int_equal(block_open(&block,
+				    &(struct block_config){.path = m->path},
+				    NULL),
+			 0);
 	hvt_attach_block(m->dev, 1, block);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, m->wire), 0);
 	snprintf(name, sizeof(name), "@%d", m->wire[0]);

@@ -39,9 +39,10 @@ static void put(struct vm *vm, u64 port, unsigned width, u32 val)
 static void test_types_are_registered(void **unused)
 {
 	static const char *const names[] = {
-		"acpi-pm", "debug-exit", "host-bridge", "hvt-calls",  "i8042",
-		"ignored", "ioapic",	 "pci-host",	"pic",	      "pit",
-		"reset",   "rtc",	 "serial",	"virtio-rng",
+		"acpi-pm", "debug-exit", "host-bridge", "hvt-calls",
+		"i8042",   "ignored",	 "ioapic",	"pci-host",
+		"pic",	   "pit",	 "reset",	"rtc",
+		"serial",  "virtio-blk", "virtio-rng",
 	};
 	const struct device_type *type = NULL;
 	unsigned count = 0;

@@ -46,6 +46,31 @@ static void test_defaults(void **unused)
 	assert_false(o.mitigations);
 }
 
+static void test_devices(void **unused)
+{
+	struct run_options o;
+	struct err err;
+	const char *words[32 + 1] = {NULL};
+
+	assert_int_equal(parse(&o, &err,
+			       ARGS("--disk", "a.img,ro", "--rng",
+				    "--disk=/dev/sdb,threads=2")),
+			 0);
+	assert_int_equal(o.device_count, 3);
+	assert_string_equal(o.devices[0], "virtio-blk,path=a.img,ro");
+	assert_string_equal(o.devices[1], "virtio-rng,");
+	assert_string_equal(o.devices[2], "virtio-blk,path=/dev/sdb,threads=2");
+	run_options_free(&o);
+	assert_int_equal(parse(&o, &err, ARGS("--disk", "help")), 0);
+	assert_string_equal(o.help_device, "virtio-blk");
+	assert_int_equal(o.device_count, 0);
+	for (unsigned i = 0; i < 32; i++)
+		words[i] = "--rng";
+	assert_int_equal(parse(&o, &err, words), -EINVAL);
+	assert_non_null(strstr(err.msg, "more than 31"));
+	run_options_free(&o);
+}
+
 static void test_all(void **unused)
 {
 	struct run_options o;
@@ -201,9 +226,13 @@ static void test_help(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults), cmocka_unit_test(test_all),
-		cmocka_unit_test(test_sizes),	 cmocka_unit_test(test_modules),
-		cmocka_unit_test(test_refusals), cmocka_unit_test(test_help),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_all),
+		cmocka_unit_test(test_devices),
+		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_modules),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_help),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

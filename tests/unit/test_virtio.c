@@ -65,16 +65,18 @@ static void echo_reset(struct virtio *v)
 	to_echo(v)->resets++;
 }
 
-static void echo_config_written(struct virtio *v, unsigned off, unsigned len)
+static void echo_config_write(struct virtio *v, u64 off, unsigned width,
+			      u64 val)
 {
-	to_echo(v)->config_writes += len;
+	pci_put(to_echo(v)->config + off, val, width);
+	to_echo(v)->config_writes += width;
 }
 
 static const struct virtio_ops echo_ops = {
 	.id = ID,
 	.class_code = 0xff0000,
 	.request = echo_request,
-	.config_written = echo_config_written,
+	.config_write = echo_config_write,
 	.start = echo_start,
 	.reset = echo_reset,
 };
@@ -110,7 +112,7 @@ static const struct device_type echo_type = {
 	.save_version = 1,
 	.create = echo_create,
 	.destroy = virtio_destroy,
-	VIRTIO_TYPE(struct echo),
+	VIRTIO_TYPE(struct echo, virtio_loaded),
 };
 DEVICE_TYPE(echo_type);
 
