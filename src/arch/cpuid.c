@@ -16,6 +16,10 @@
 #define POLICY_VERSION 1
 #define POLICY_MAX_VCPUS 254 /* 8-bit APIC IDs, 0xff is broadcast */
 
+/* How a guest is told of speculation: no ability. */
+static const u64 told_features = BIT(FEAT_ARCH_CAP) | BIT(FEAT_SPEC_CTRL) |
+				 BIT(FEAT_AUTOIBRS) | BIT(FEAT_BHI_CTRL);
+
 /* As many as fit the sentence. */
 void cpu_feature_names(u64 features, char *names, size_t size)
 {
@@ -51,7 +55,10 @@ static void tell_not_affected(struct cpu_policy *policy, enum cpu_vendor vendor)
 		policy->features |= BIT(FEAT_AUTOIBRS);
 		return;
 	}
-	policy->features |= BIT(FEAT_ARCH_CAP) | BIT(FEAT_SPEC_CTRL);
+	/* Linux (6.15, and stable ones of that time) no longer believes BHI_NO
+	 * and runs a loop on each entry, unless this bit will do. */
+	policy->features |=
+		BIT(FEAT_ARCH_CAP) | BIT(FEAT_SPEC_CTRL) | BIT(FEAT_BHI_CTRL);
 	policy->arch_capabilities =
 		ARCH_CAP_RDCL_NO | ARCH_CAP_IBRS_ALL |
 		ARCH_CAP_SKIP_L1DFL_VMENTRY | ARCH_CAP_SSB_NO |
@@ -114,12 +121,9 @@ static int choose_model(struct cpu_policy *policy, const char *model,
 static void choose_security(struct cpu_policy *policy,
 			    const struct cpu_host *host)
 {
-	const u64 announced =
-		BIT(FEAT_ARCH_CAP) | BIT(FEAT_SPEC_CTRL) | BIT(FEAT_AUTOIBRS);
-
 	if (host->offer) {
 		policy->mitigations = true;
-		policy->features |= cpu_host_features(host) & announced;
+		policy->features |= cpu_host_features(host) & told_features;
 		policy->arch_capabilities = host->offer->arch_capabilities;
 	} else if (!policy->mitigations) {
 		tell_not_affected(policy, cpu_host_vendor(host));
@@ -164,13 +168,10 @@ int cpu_policy_init(struct cpu_policy *policy,
 u64 cpu_policy_missing(const struct cpu_policy *policy,
 		       const struct cpu_offer *offer)
 {
-	/* How a guest is told of speculation is no ability. */
-	const u64 told =
-		BIT(FEAT_ARCH_CAP) | BIT(FEAT_SPEC_CTRL) | BIT(FEAT_AUTOIBRS);
 	struct cpu_host host;
 
 	cpu_host_offered(&host, offer);
-	return policy->features & ~cpu_host_features(&host) & ~told;
+	return policy->features & ~cpu_host_features(&host) & ~told_features;
 }
 
 static const struct cpuid_leaf *find_leaf(const struct cpu_policy *policy,

@@ -73,6 +73,7 @@ enum cpu_feature {
 	FEAT_SPEC_CTRL,	 /* MSRs 0x48 (bit 0 may be set) and 0x49: no effect */
 	FEAT_ARCH_CAP,	 /* MSR 0x10a reads arch_capabilities */
 	FEAT_AUTOIBRS,	 /* EFER.AIBRSE may be set: no effect */
+	FEAT_BHI_CTRL,	 /* MSR 0x48, bit 10 may be set: no effect */
 	FEAT_COUNT,
 };
 

@@ -70,6 +70,7 @@ const struct cpu_feature_bit cpu_feature_bits[FEAT_COUNT] = {
 	[FEAT_PDPE1GB] = {"pdpe1gb", EXT1, 0, CPUID_EDX, 26},
 	[FEAT_RDTSCP] = {"rdtscp", EXT1, 0, CPUID_EDX, 27},
 	[FEAT_AUTOIBRS] = {"autoibrs", 0x80000021u, 0, CPUID_EAX, 8},
+	[FEAT_BHI_CTRL] = {"bhi_ctrl", 7, 2, CPUID_EDX, 4},
 };
 
 const char *cpu_feature_name(unsigned feature)
@@ -85,7 +86,7 @@ const u64 cpu_engine_features =
 	BIT(FEAT_SMEP) | BIT(FEAT_SMAP) | BIT(FEAT_UMIP) | BIT(FEAT_ERMS) |
 	BIT(FEAT_FSRM) | BIT(FEAT_SYSCALL) | BIT(FEAT_NX) | BIT(FEAT_PDPE1GB) |
 	BIT(FEAT_RDTSCP) | BIT(FEAT_RDPID) | BIT(FEAT_SPEC_CTRL) |
-	BIT(FEAT_ARCH_CAP) | BIT(FEAT_AUTOIBRS);
+	BIT(FEAT_ARCH_CAP) | BIT(FEAT_AUTOIBRS) | BIT(FEAT_BHI_CTRL);
 
 const u64 cpu_optional_features =
 	BIT(FEAT_ADX) | BIT(FEAT_SHA) | BIT(FEAT_RDSEED) | BIT(FEAT_VAES) |

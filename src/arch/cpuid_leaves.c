@@ -433,6 +433,17 @@ static void add_offered_security(struct cpu_policy *policy,
 	}
 }
 
+/* [1] leaf 7; the bits are set later. */
+static void add_structured(struct cpu_policy *policy)
+{
+	struct cpuid_leaf *entry = subleaf_add(policy, 7, 0);
+
+	if (!cpu_has(policy, FEAT_BHI_CTRL))
+		return;
+	entry->eax = 2; /* the highest subleaf */
+	subleaf_add(policy, 7, 2);
+}
+
 void cpu_policy_leaves(struct cpu_policy *policy, const struct cpu_host *host)
 {
 	const bool amd = cpu_host_vendor(host) == CPU_AMD;
@@ -443,7 +454,7 @@ void cpu_policy_leaves(struct cpu_policy *policy, const struct cpu_host *host)
 		add_caches(policy, 4, true);
 	}
 	leaf_add(policy, 6)->eax = LEAF6_EAX_ARAT;
-	subleaf_add(policy, 7, 0);
+	add_structured(policy);
 	add_topology(policy);
 	add_xsave(policy);
 	add_frequency(policy);

@@ -189,6 +189,8 @@ enum x86_msr {
 #define MSR_AMD64_PATCH_LOADER 0xc0010020u
 #define MSR_AMD64_DE_CFG 0xc0011029u
 
+#define SPEC_CTRL_BHI_DIS_S BIT(10) /* [1] vol. 4 table 2-2 */
+
 /* MSR_ARCH_CAPABILITIES, [1] vol. 4 table 2-2 */
 #define ARCH_CAP_RDCL_NO BIT(0)
 #define ARCH_CAP_IBRS_ALL BIT(1)

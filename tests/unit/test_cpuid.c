@@ -250,10 +250,15 @@ static void test_mitigations(void **unused)
 	assert_true(cpu_has(policy, FEAT_ARCH_CAP));
 	assert_true(policy->arch_capabilities & ARCH_CAP_RDCL_NO);
 	assert_true(ask(policy, 7, 0).edx & 1u << 29);
+	assert_int_equal(ask(policy, 7, 0).eax, 2);
+	assert_int_equal(ask(policy, 7, 1).edx, 0);
+	assert_int_equal(ask(policy, 7, 2).edx, 1 << 4);
 	policy = build(&intel, "v2", true, 1);
 	assert_true(policy->mitigations);
 	assert_int_equal(policy->arch_capabilities, 0);
 	assert_int_equal(ask(policy, 7, 0).edx, 1 << 4);
+	assert_int_equal(ask(policy, 7, 0).eax, 0);
+	assert_int_equal(ask(policy, 7, 2).edx, 0);
 	/* AMD: with mitigations, only what the host says of itself. */
 	policy = build(&amd, "v2", true, 1);
 	assert_false(cpu_has(policy, FEAT_AUTOIBRS));

@@ -71,6 +71,20 @@ static bool write_low(struct bt_cpu *c, const struct msr_row *row, u32 msr,
 	return true;
 }
 
+/* [1] vol. 4 table 2-2: IBRS and STIBP, and BHI_DIS_S as CPUID says. */
+static bool write_spec_ctrl(struct bt_cpu *c, const struct msr_row *row,
+			    u32 msr, u64 val)
+{
+	u64 bits = row->bits;
+
+	if (cpu_has(c->policy, FEAT_BHI_CTRL))
+		bits |= SPEC_CTRL_BHI_DIS_S;
+	if (val & ~bits)
+		return false;
+	*msr_slot(c, row, msr) = val;
+	return true;
+}
+
 /* There they are reserved on Intel's, as [1] vol. 4 table 2-2 says. */
 static bool write_tsc_aux(struct bt_cpu *c, const struct msr_row *row, u32 msr,
 			  u64 val)
@@ -376,7 +390,7 @@ static const struct msr_row msr_rows[] = {
 	{MSR_FS_BASE, 2, NO_SLOT, 0, read_base, write_base},
 	{MSR_KERNEL_GS_BASE, 1, SLOT(kernel_gs_base), ALL_BITS, read_slot,
 	 write_canonical},
-	{MSR_SPEC_CTRL, 1, SLOT(spec_ctrl), 3, read_slot, write_slot},
+	{MSR_SPEC_CTRL, 1, SLOT(spec_ctrl), 3, read_slot, write_spec_ctrl},
 	{MSR_PRED_CMD, 1, NO_SLOT, 0, read_fault, write_ignored},
 	{MSR_EFER, 1, SLOT(efer), 0, read_slot, write_efer},
 	{MSR_STAR, 1, SLOT(star), ALL_BITS, read_slot, write_slot},

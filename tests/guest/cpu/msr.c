@@ -7,6 +7,7 @@
 enum {
 	MSR_TSC = 0x10,
 	MSR_TSC_ADJUST = 0x3b,
+	MSR_SPEC_CTRL = 0x48,
 	MSR_PAT = 0x277,
 	MSR_TSC_AUX = 0xc0000103,
 	ROUNDS = 2000,
@@ -71,6 +72,28 @@ static void test_reserved(void)
 	/* [1] RDPMC: no counter of that number. */
 	TRY("rdpmc", : : "c"(0x1234) : "eax", "edx");
 	expect_fault(GP, 0);
+}
+
+/* Intel SDM vol. 4 table 2-2, IA32_SPEC_CTRL: bit 10 is there if CPUID 7.2
+ * EDX[4] says so. */
+static void test_spec_ctrl(void)
+{
+	u64 before;
+
+	if (!(cpuid(7, 0).edx & BIT(26)))
+		return;
+	before = msr_read(MSR_SPEC_CTRL);
+	try_write(MSR_SPEC_CTRL, BIT(63));
+	expect_fault(GP, 0);
+	try_write(MSR_SPEC_CTRL, 1);
+	expect_no_fault();
+	expect_eq(msr_read(MSR_SPEC_CTRL), 1);
+	if (cpuid(7, 0).eax >= 2 && cpuid(7, 2).edx & BIT(4)) {
+		try_write(MSR_SPEC_CTRL, BIT(10) | 1);
+		expect_no_fault();
+		expect_eq(msr_read(MSR_SPEC_CTRL), BIT(10) | 1);
+	}
+	msr_write(MSR_SPEC_CTRL, before);
 }
 
 /* [2] 17.17.3 */
@@ -167,6 +190,7 @@ void test_msr(void)
 {
 	if (!lax("control-bits"))
 		test_reserved();
+	test_spec_ctrl();
 	test_adjust();
 	test_rdtscp();
 	test_monotonic();
