@@ -145,8 +145,10 @@ struct bt_cpu {
 	/* TLB bookkeeping (tlb.c). [0] is the low half, [1] the high half of
 	 * the address space. */
 	u64 fetch[2];	     /* a new number for each flush of fetches */
+	u64 fetch_last;	     /* the last number given for the low half */
 	u64 fetched[2][64];  /* pages fetched from since then, a bit by hash */
 	bool high_nonglobal; /* the high half holds entries without G */
+	bool low_global;     /* the low half has held some with G */
 	u64 large_slots[8];  /* PML4 slots with a large page in the TLB */
 	struct {	     /* a read-modify-write's slow case */
 		gpa_t pa[2];
@@ -166,6 +168,8 @@ struct bt_cpu {
 	struct bt_jump jump[BT_JUMP_ENTRIES];
 	struct bt_landing_log land_log[MMU_COUNT];
 	struct bt_landing land[BT_LANDINGS];
+	struct bt_shelf shelf[BT_SHELVES];
+	u64 shelf_turn;
 	struct bt_stats stat;
 };
 

@@ -51,11 +51,22 @@ enum bt_mmu {
 	MMU_COUNT,
 };
 
+static inline void bt_tlb_note_low(struct bt_tlb *t, unsigned index)
+{
+	if (t->low_count < BT_TLB_LOG)
+		t->low[t->low_count] = (u16)index;
+	if (t->low_count <= BT_TLB_LOG)
+		t->low_count++;
+}
+
 /* tlb.c */
 extern struct bt_tlb bt_empty_tlb;   /* misses always: every access is slow */
 void bt_tlb_init(struct bt_cpu *c);  /* of a zeroed bt_cpu */
 void bt_tlb_flush(struct bt_cpu *c); /* all, global too */
-void bt_tlb_flush_nonglobal(struct bt_cpu *c); /* as a CR3 write */
+void bt_tlb_flush_nonglobal(struct bt_cpu *c); /* of the present PCID */
+/* MOV to CR3 from another PCID: c->cr3 is the new one already, `old` what it
+ * was; keep: what the new PCID had may be used. */
+void bt_tlb_switch(struct bt_cpu *c, u64 old, bool keep);
 void bt_tlb_flush_page(struct bt_cpu *c, gva_t va);
 
 /* ---- blocks ------------------------------------------------------------ */
@@ -148,6 +159,37 @@ struct bt_landing_log {
 	u32 count;
 	u16 at[BT_LANDING_LOG];
 };
+
+/* ---- shelves ----------------------------------------------------------- */
+
+/* The low half of an address space that is not the present one (shelf.c). */
+#define BT_SHELVES 8
+#define BT_SHELF_PAGES 512 /* by mode */
+#define BT_SHELF_LANDINGS 1024
+
+struct bt_shelf_page {
+	u64 tag, addend;
+	bool writable;
+};
+
+struct bt_shelf {
+	bool used;
+	u16 pages[MMU_COUNT], landings;
+	u32 epoch; /* bt_vm.epoch and .claims then */
+	u64 claims;
+	u64 cr3;  /* whose it is */
+	u64 turn; /* bt_cpu.shelf_turn then */
+	u64 fetch, fetched[64], large_slots[4];
+	struct bt_shelf_page page[MMU_COUNT][BT_SHELF_PAGES];
+	u16 at[BT_SHELF_LANDINGS];
+	struct bt_landing landing[BT_SHELF_LANDINGS];
+};
+
+void bt_shelf_put(struct bt_cpu *c, u64 cr3);
+/* False: there was none for this PCID and root. The low half is empty. */
+bool bt_shelf_take(struct bt_cpu *c, u64 cr3);
+void bt_shelf_drop(struct bt_cpu *c, u64 pcid);
+void bt_shelf_drop_all(struct bt_cpu *c);
 
 /* The page that RSP was last found in, writable and plain RAM: translated code
  * accesses it without looking into the TLB. An address in no window: bit 63. */

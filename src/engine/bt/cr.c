@@ -100,6 +100,8 @@ void bt_write_cr0(struct bt_cpu *c, u64 val)
 static void write_cr3(struct bt_cpu *c, u64 val)
 {
 	u64 reserved = ~(BIT(c->policy->maxphyaddr) - 1);
+	u64 old = c->cr3;
+	bool keep = c->cr4 & CR4_PCIDE && val & CR3_NOFLUSH;
 
 	if (c->cr4 & CR4_PCIDE)
 		reserved &= ~CR3_NOFLUSH;
@@ -109,9 +111,12 @@ static void write_cr3(struct bt_cpu *c, u64 val)
 	} else if (uses_pdptes(c, c->cr0, c->cr4)) {
 		load_pdptes(c, val);
 	}
-	/* NOFLUSH is a permission: the TLB may keep less. */
 	c->cr3 = c->cr4 & CR4_PCIDE ? val & ~CR3_NOFLUSH : val;
-	bt_tlb_flush_nonglobal(c);
+	/* NOFLUSH is a permission: the TLB may keep less. */
+	if ((old ^ c->cr3) & CR3_PCID && c->cr4 & CR4_PCIDE)
+		bt_tlb_switch(c, old, keep);
+	else if (!keep || old != c->cr3)
+		bt_tlb_flush_nonglobal(c);
 	c->stat.flush[FLUSH_CR3]++;
 }
 

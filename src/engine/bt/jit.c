@@ -41,21 +41,36 @@ static void prepare_landings(struct bt_cpu *c, unsigned mode)
 	c->land_ready |= (u8)(1u << mode);
 }
 
-static void fill_landing(struct bt_cpu *c, unsigned mode, u64 va,
-			 const u8 *code)
+static void put_landing(struct bt_cpu *c, unsigned mode, unsigned at,
+			const struct bt_landing *l)
 {
 	struct bt_landing_log *log = &c->land_log[mode];
-	unsigned at = c->jit_landing / 2;
 
-	/* The number is of the mode that the jump was emitted for. */
-	if (!at || unlikely(at >= bt_landings(mode)))
-		return;
-	c->land[bt_landing_base(mode) + at] = (struct bt_landing){-va, code};
-	c->land_halves[mode] |= (u8)(1u << (va >> 63));
+	c->land[bt_landing_base(mode) + at] = *l;
+	c->land_halves[mode] |= (u8)(1u << (-l->key >> 63));
 	if (log->count < BT_LANDING_LOG)
 		log->at[log->count] = (u16)at;
 	if (log->count <= BT_LANDING_LOG)
 		log->count++;
+}
+
+static void fill_landing(struct bt_cpu *c, unsigned mode, u64 va,
+			 const u8 *code)
+{
+	unsigned at = c->jit_landing / 2;
+
+	/* The number is of the mode that the jump was emitted for. */
+	if (at && likely(at < bt_landings(mode)))
+		put_landing(c, mode, at, &(struct bt_landing){-va, code});
+}
+
+void bt_jit_land_again(struct bt_cpu *c, const u16 *at,
+		       const struct bt_landing *l, unsigned count)
+{
+	if (!(c->land_ready >> MMU_USER & 1))
+		return;
+	for (unsigned k = 0; k < count; k++)
+		put_landing(c, MMU_USER, at[k], &l[k]);
 }
 
 void bt_jit_forget(struct bt_cpu *c, unsigned mode)

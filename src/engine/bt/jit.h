@@ -182,6 +182,10 @@ struct bt_trans *bt_jit_prepare(struct bt_cpu *c, struct bt_block *b);
 void bt_jit_once(struct bt_cpu *c, struct bt_trans *t);
 /* Where addresses lead in this mode has changed. */
 void bt_jit_forget(struct bt_cpu *c, unsigned mode);
+/* Landings of users, of the low half, that were forgotten and are good again;
+ * the code has not been flushed since. */
+void bt_jit_land_again(struct bt_cpu *c, const u16 *at,
+		       const struct bt_landing *l, unsigned count);
 /*
  * jit_fixed.c. Is RIP, where b is, in the fixed range, and has this vCPU found
  * that it is where it should be? At a block boundary.

@@ -58,6 +58,7 @@ static const struct line counters[] = {
 	LINE("flushed.all", flushed_all),
 	LINE("flushed.low_half", flushed_low),
 	LINE("flushed.page", flushed_page),
+	LINE("spaces_fetched_back", shelves),
 	LINE("interrupts", interrupts),
 	LINE("device_exits", device),
 	LINE("code_invalidations", invalidated),

@@ -49,6 +49,7 @@ struct bt_stats {
 	/* the TLB */
 	u64 tlb_miss, code_page_writes, crossing;
 	u64 flush[FLUSH_WHYS], flushed_all, flushed_low, flushed_page;
+	u64 shelves;
 	/* ticks in run(), and outside of the guest in there */
 	u64 run, outside, left_at;
 	/* with --bt-count */

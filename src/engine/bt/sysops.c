@@ -214,8 +214,8 @@ static void check_invpcid(struct bt_cpu *c, u64 type, u64 pcid, gva_t va)
 		bt_gp(c);
 }
 
-/* More than asked for may go at any time ([1] vol. 3A 4.10.4.2): what other
- * PCIDs hold is dropped together. */
+/* More than asked for may go at any time ([1] vol. 3A 4.10.4.2): of another
+ * PCID that is all. */
 void bt_op_invpcid(struct bt_cpu *c, const struct bt_insn *i)
 {
 	u64 type, pcid, va, present;
@@ -229,14 +229,18 @@ void bt_op_invpcid(struct bt_cpu *c, const struct bt_insn *i)
 	check_invpcid(c, type, pcid, va);
 	present = c->cr4 & CR4_PCIDE ? c->cr3 & CR3_PCID : 0;
 	c->stat.flush[FLUSH_INVPCID]++;
-	if (type <= INVPCID_SINGLE && pcid != present)
-		bt_tlb_flush(c);
-	else if (type == INVPCID_ADDRESS)
+	if (type <= INVPCID_SINGLE && pcid != present) {
+		bt_shelf_drop(c, pcid);
+	} else if (type == INVPCID_ADDRESS) {
 		bt_tlb_flush_page(c, va);
-	else if (type == INVPCID_SINGLE)
+	} else if (type == INVPCID_SINGLE) {
 		bt_tlb_flush_nonglobal(c);
-	else
+	} else if (type == INVPCID_NONGLOBAL) {
+		bt_shelf_drop_all(c);
+		bt_tlb_flush_nonglobal(c);
+	} else {
 		bt_tlb_flush(c);
+	}
 }
 
 void bt_op_wbinvd(struct bt_cpu *c, const struct bt_insn *i)

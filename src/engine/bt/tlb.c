@@ -7,10 +7,10 @@
  * Theory of operation
  * -------------------
  * A CR3 write clears the entries of the low half of the address space, which
- * are few most times and therefore listed as they come. Linux maps the high
- * half with global pages: it stays unless an entry without G was put there
- * (high_nonglobal). Global pages of the low half are flushed with the others,
- * which is always allowed.
+ * are few most times and therefore listed as they come; with PCIDs they are put
+ * on a shelf (shelf.c). Linux maps the high half with global pages: it stays
+ * unless an entry without G was put there (high_nonglobal). Global pages of the
+ * low half are flushed with the others, which is always allowed.
  *
  * Where fetches lead is remembered in the jump cache (exec.c). Its entries are
  * not cleared: they carry the fetch number of their half, and a flush takes a
@@ -79,9 +79,12 @@ static void clear_low(struct bt_tlb *t)
 
 static void flush_fetches(struct bt_cpu *c, unsigned half)
 {
-	c->fetch[half]++;
-	if (half)
+	if (half) {
+		c->fetch[1]++;
 		bt_fixed_forget(c);
+	} else {
+		c->fetch[0] = ++c->fetch_last;
+	}
 	for (unsigned m = 0; m < MMU_COUNT; m++)
 		if (c->land_halves[m] >> half & 1)
 			bt_jit_forget(c, m);
@@ -89,7 +92,8 @@ static void flush_fetches(struct bt_cpu *c, unsigned half)
 		c->fetched[half][k] = 0;
 }
 
-void bt_tlb_flush(struct bt_cpu *c)
+/* All of the present space. */
+static void flush_all(struct bt_cpu *c)
 {
 	c->stat.flushed_all++;
 	bt_check_outside(c);
@@ -98,9 +102,15 @@ void bt_tlb_flush(struct bt_cpu *c)
 	close_windows(c);
 	flush_fetches(c, 0);
 	flush_fetches(c, 1);
-	c->high_nonglobal = false;
+	c->high_nonglobal = c->low_global = false;
 	for (unsigned k = 0; k < ARRAY_SIZE(c->large_slots); k++)
 		c->large_slots[k] = 0;
+}
+
+void bt_tlb_flush(struct bt_cpu *c)
+{
+	bt_shelf_drop_all(c);
+	flush_all(c);
 }
 
 static void flush_low(struct bt_cpu *c)
@@ -110,6 +120,7 @@ static void flush_low(struct bt_cpu *c)
 		clear_low(&c->mmu[m]);
 	close_windows(c);
 	flush_fetches(c, 0);
+	c->low_global = false;
 	for (unsigned k = 0; k < ARRAY_SIZE(c->large_slots) / 2; k++)
 		c->large_slots[k] = 0;
 }
@@ -118,9 +129,24 @@ void bt_tlb_flush_nonglobal(struct bt_cpu *c)
 {
 	bt_check_outside(c);
 	if (c->high_nonglobal || !(c->cr4 & CR4_PGE))
-		bt_tlb_flush(c);
+		flush_all(c);
 	else
 		flush_low(c);
+}
+
+/* In check mode entries have rights of their own: nothing is kept. */
+void bt_tlb_switch(struct bt_cpu *c, u64 old, bool keep)
+{
+	if (unlikely(c->check || c->check_later)) {
+		bt_tlb_flush_nonglobal(c);
+		return;
+	}
+	bt_shelf_put(c, old);
+	bt_tlb_flush_nonglobal(c);
+	if (!keep)
+		bt_shelf_drop(c, c->cr3 & CR3_PCID);
+	else if (bt_shelf_take(c, c->cr3))
+		c->stat.shelves++;
 }
 
 static unsigned fetch_bit(gva_t va)
@@ -176,6 +202,7 @@ static void protect_page(struct bt_tlb *t, const u8 *hva)
 
 void bt_tlb_protect_page(struct bt_vm *bvm, const u8 *hva)
 {
+	bvm->claims++;
 	for (unsigned n = 0; n < bvm->vm->vcpu_count; n++) {
 		struct bt_cpu *c =
 			bvm->vm->vcpus[n] ? bvm->vm->vcpus[n]->engine : NULL;
@@ -207,12 +234,12 @@ static bool page_has_code(const struct bt_ram *ram, gpa_t pa)
 			       __ATOMIC_SEQ_CST) != 0;
 }
 
-static void note_low(struct bt_tlb *t, unsigned index)
+static void note_global(struct bt_cpu *c, gva_t va, const struct bt_page *page)
 {
-	if (t->low_count < BT_TLB_LOG)
-		t->low[t->low_count] = (u16)index;
-	if (t->low_count <= BT_TLB_LOG)
-		t->low_count++;
+	if (va >> 63 && !page->global)
+		c->high_nonglobal = true;
+	if (!(va >> 63) && page->global)
+		c->low_global = true;
 }
 
 /* `write`: the access was one, so the dirty bit is set; only reading may have
@@ -228,10 +255,9 @@ static void fill(struct bt_cpu *c, gva_t va, const struct bt_page *page,
 		return;
 	if (page->large)
 		c->large_slots[(va >> 39 & 511) / 64] |= BIT((va >> 39) & 63);
-	if (va >> 63 && !page->global)
-		c->high_nonglobal = true;
+	note_global(c, va, page);
 	if (!(va >> 63) && e->read != tag)
-		note_low(c->tlb, index);
+		bt_tlb_note_low(c->tlb, index);
 	c->tlb->filled = true;
 	e->read = tag;
 	e->addend = (u64)(ram->hva + (page->pa - ram->gpa)) - va;
@@ -338,8 +364,7 @@ gpa_t bt_translate_fetch(struct bt_cpu *c, gva_t va)
 	bt_walk(c, va, &access, &page);
 	if (page.large)
 		c->large_slots[(va >> 39 & 511) / 64] |= BIT((va >> 39) & 63);
-	if (va >> 63 && !page.global)
-		c->high_nonglobal = true;
+	note_global(c, va, &page);
 	c->fetched[va >> 63][fetch_bit(va) / 64] |= BIT(fetch_bit(va) % 64);
 	ram = bt_ram_find(c->bvm, page.pa);
 	if (unlikely(ram && !(ram->rights & MEM_X)))

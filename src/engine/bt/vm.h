@@ -64,6 +64,7 @@ struct bt_vm {
 	struct bt_check_dma *check_dma; /* --bt check, else NULL */
 	u32 check_from; /* epoch from which on blocks are checked */
 	u64 deaths;	/* of blocks; changes in the exclusive section */
+	u64 claims;	/* of pages that became code, likewise */
 	struct bt_fixed fixed;
 };
 

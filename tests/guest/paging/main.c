@@ -111,5 +111,6 @@ int main(void)
 	test_smap(&bench);
 	test_umip(&bench);
 	test_pcid(&bench);
+	test_spaces(&bench);
 	return 0;
 }

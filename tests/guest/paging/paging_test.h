@@ -44,6 +44,9 @@ void test_smap(struct bench *bench);
 void test_umip(struct bench *bench);
 void test_pcid(struct bench *bench);
 
+/* spaces.c: the same */
+void test_spaces(struct bench *bench);
+
 /* The access that TRY() makes. */
 #define READ(addr) \
 	TRY("mov (%0), %%eax", : : "b"((ulong)(addr)) : "memory", "eax")
