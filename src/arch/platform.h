@@ -21,6 +21,10 @@ enum platform {
 #define PLAT_LAPIC_TIMER_KHZ 1000000u
 #define PLAT_IOAPIC_BASE 0xfec00000u
 #define PLAT_LAPIC_BASE 0xfee00000u
+/* virtio devices without PCI, a page for each slot. */
+#define PLAT_VIRTIO_BASE 0xfeb00000u
+#define PLAT_VIRTIO_SIZE 0x1000u
+#define PLAT_VIRTIO_SLOTS 32u
 #define PLAT_ECAM_BASE 0xe0000000u /* 256 buses, 1 MiB each */
 /* Those that the tables announce: Linux asks each of the 32 slots of each of
  * them, by two port accesses. Without bridges there is one. */

@@ -16,6 +16,7 @@
  *     memory
  *     0xc0000000          BARs of PCI devices, where the guest puts them
  *     0xe0000000          pci-host, ECAM
+ *     0xfeb00000          virtio devices that are not on PCI, by slot
  *     0xfec00000          ioapic
  *     (0xfee00000         the vCPUs' own LAPICs)
  *
@@ -33,6 +34,7 @@
 #include "boot/acpi.h"
 #include "boot/boot.h"
 #include "chips/ignored.h"
+#include "virtio/virtio.h"
 #include "vmm/device.h"
 #include "vmm/pci.h"
 #include "vmm/vm.h"
@@ -139,6 +141,18 @@ static void pc_firmware_state(struct vm *vm)
 	lapic_virtual_wire(&vm->vcpus[0]->lapic);
 }
 
+static u32 pc_virtio_slots(const struct vm *vm)
+{
+	u32 slots = 0;
+
+	for (const struct device *dev = vm->devices; dev; dev = dev->next) {
+		int slot = virtio_mmio_slot(dev);
+
+		slots |= slot < 0 ? 0 : (u32)BIT(slot);
+	}
+	return slots;
+}
+
 static int pc_build_acpi(struct vm *vm, const struct board_config *config,
 			 struct board *board, struct err *err)
 {
@@ -148,6 +162,7 @@ static int pc_build_acpi(struct vm *vm, const struct board_config *config,
 		.rtc = true,
 		.i8042 = true,
 		.uart_count = config->serials,
+		.virtio_slots = pc_virtio_slots(vm),
 	};
 
 	for (unsigned i = 0; i < config->serials; i++)

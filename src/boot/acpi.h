@@ -23,6 +23,7 @@ struct acpi_config {
 	bool i8042; /* 0x60/0x64, IRQ 1 */
 	struct acpi_uart uarts[4];
 	unsigned uart_count;
+	u32 virtio_slots; /* bit n: a virtio device without PCI in slot n */
 	u64 mmio64_base, mmio64_size; /* 64-bit PCI window, size 0: none */
 };
 

@@ -147,6 +147,24 @@ static void add_uart(struct aml *aml, const struct acpi_uart *uart,
 	aml_end(aml, dev);
 }
 
+/* The id by which Linux and others know virtio's registers in memory. */
+static void add_virtio(struct aml *aml, unsigned slot)
+{
+	char name[8];
+	u32 dev, res;
+
+	snprintf(name, sizeof(name), "VR%02u", slot % 100);
+	dev = aml_begin_device(aml, name);
+	aml_name_string(aml, "_HID", "LNRO0005");
+	aml_name_integer(aml, "_UID", slot);
+	res = aml_begin_resources(aml);
+	aml_resource_memory(aml, PLAT_VIRTIO_BASE + slot * PLAT_VIRTIO_SIZE,
+			    PLAT_VIRTIO_SIZE);
+	aml_resource_gsi(aml, pci_gsi(slot));
+	aml_end_resources(aml, res);
+	aml_end(aml, dev);
+}
+
 /* [1] 7.4.2.6: SLP_TYP for PM1a and PM1b, two reserved. */
 static void add_s5(struct aml *aml)
 {
@@ -175,5 +193,8 @@ void dsdt_build(struct aml *aml, const struct acpi_config *config)
 		add_i8042(aml);
 	for (unsigned i = 0; i < config->uart_count; i++)
 		add_uart(aml, &config->uarts[i], i);
+	for (unsigned slot = 0; slot < PLAT_VIRTIO_SLOTS; slot++)
+		if (config->virtio_slots & BIT(slot))
+			add_virtio(aml, slot);
 	aml_end(aml, scope);
 }

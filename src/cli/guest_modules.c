@@ -49,6 +49,9 @@ void guest_modules_load(struct guest_modules *modules, const char *folder,
 	for (unsigned i = 0; count && i < ARRAY_SIZE(bus_modules); i++)
 		add_module(modules, folder, bus_modules[i]);
 	for (unsigned i = 0; i < count; i++)
+		if (strstr(devices[i], ",mmio"))
+			add_module(modules, folder, "virtio_mmio");
+	for (unsigned i = 0; i < count; i++)
 		for (unsigned j = 0; j < ARRAY_SIZE(device_modules); j++)
 			if (is_type(devices[i], device_modules[j].type))
 				add_module(modules, folder,

@@ -143,14 +143,6 @@ static u16 vector_of(const struct virtio *v, u64 val)
 	return val < v->msix.count ? (u16)val : 0xffff;
 }
 
-static void set_half(u64 *reg, bool high, u64 val)
-{
-	const unsigned shift = high ? 32 : 0;
-
-	*reg &= ~(0xffffffffull << shift);
-	*reg |= val << shift;
-}
-
 /* What can be set while the queue is not yet enabled. */
 static void queue_set(struct virtio *v, u64 off, u64 val)
 {
@@ -168,15 +160,15 @@ static void queue_set(struct virtio *v, u64 off, u64 val)
 		break;
 	case QUEUE_DESC:
 	case QUEUE_DESC + 4:
-		set_half(&r->desc, high, val);
+		virtio_set_half(&r->desc, high, val);
 		break;
 	case QUEUE_DRIVER:
 	case QUEUE_DRIVER + 4:
-		set_half(&r->driver, high, val);
+		virtio_set_half(&r->driver, high, val);
 		break;
 	case QUEUE_DEVICE:
 	case QUEUE_DEVICE + 4:
-		set_half(&r->device, high, val);
+		virtio_set_half(&r->device, high, val);
 		break;
 	}
 }
@@ -207,7 +199,7 @@ static void common_write(struct virtio *v, u64 off, u64 val)
 			virtio_queue_enable(v);
 		break;
 	case QUEUE_RESET:
-		if (val == 1)
+		if (val == 1 && (v->regs->accepted[0] & VIRTIO_F_RING_RESET))
 			virtio_queue_reset(v);
 		break;
 	default:

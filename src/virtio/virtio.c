@@ -229,7 +229,7 @@ void virtio_queue_reset(struct virtio *v)
 {
 	struct virtq *q = virtio_queue(v);
 
-	if (!q || !(v->regs->accepted[0] & VIRTIO_F_RING_RESET)) {
+	if (!q) {
 		ignore(v);
 		return;
 	}
@@ -292,7 +292,7 @@ int virtio_create(struct virtio *v, struct err *err)
 
 	assert(v->queue_count >= 1 && v->queue_count <= VIRTIO_MAX_QUEUES);
 	assert(v->threads <= VIRTIO_MAX_THREADS);
-	v->transport = &virtio_pci;
+	v->transport = v->mmio ? &virtio_mmio : &virtio_pci;
 	v->features[0] |= VIRTIO_F_VERSION_1 | VIRTIO_F_RING_RESET |
 			  VIRTQ_F_INDIRECT | VIRTQ_F_EVENT_IDX;
 	if (v->packed)

@@ -108,6 +108,7 @@ struct virtio {
 	unsigned config_len;
 	unsigned threads;
 	bool packed; /* packed rings are offered */
+	bool mmio;   /* not on PCI */
 	u64 slot;    /* PCI: of bus 0 */
 	struct pci_ident ident;
 	struct msix msix;
@@ -150,7 +151,9 @@ void virtio_resume(struct device *dev);
 /* In the table of options of a device whose struct has a struct virtio. */
 #define VIRTIO_OPTIONS(type)                                             \
 	{"slot", OPT_NUM, offsetof(type, virtio.slot), NULL,             \
-	 "PCI slot, 1 to 31"},                                           \
+	 "on PCI, 1 to 31"},                                             \
+		{"mmio", OPT_BOOL, offsetof(type, virtio.mmio), "off",   \
+		 "registers in memory instead of PCI"},                  \
 	{                                                                \
 		"packed", OPT_BOOL, offsetof(type, virtio.packed), "on", \
 			"offer packed rings"                             \
@@ -161,6 +164,9 @@ void virtio_resume(struct device *dev);
 	.size = sizeof(type), .regs_offset = offsetof(type, regs),     \
 	.regs_size = sizeof(((type *)0)->regs), .reset = virtio_reset, \
 	.loaded = loaded_, .quiesce = virtio_quiesce, .resume = virtio_resume
+
+/* For boards: the slot of a device that is virtio and not on PCI; else -1. */
+int virtio_mmio_slot(const struct device *dev);
 
 /* ---- for a device's work ------------------------------------------------- */
 
@@ -196,6 +202,14 @@ void virtio_set_features(struct virtio *v, u32 bits);
 struct virtq *virtio_queue(struct virtio *v);
 /* For the driver's choices; NULL once it is enabled, and that is counted. */
 struct virtq_regs *virtio_queue_to_set(struct virtio *v);
+/* Half of a 64-bit register. */
+static inline void virtio_set_half(u64 *reg, bool high, u64 val)
+{
+	const unsigned shift = high ? 32 : 0;
+
+	*reg &= ~(0xffffffffull << shift);
+	*reg |= (u64)(u32)val << shift;
+}
 void virtio_queue_enable(struct virtio *v);
 void virtio_queue_reset(struct virtio *v);
 /* The driver says "look". */
@@ -208,7 +222,7 @@ void virtio_update_doorbells(struct virtio *v);
 
 /* ---- for virtio.c and its siblings --------------------------------------- */
 
-extern const struct virtio_transport virtio_pci;
+extern const struct virtio_transport virtio_pci, virtio_mmio;
 
 /* Start and stop whatever looks after the queues. */
 int virtio_serve_start(struct virtio *v, struct err *err);

@@ -29,6 +29,7 @@ static struct acpi_config full(unsigned cpus)
 		.i8042 = true,
 		.uarts = {{0x3f8, 4}, {0x2f8, 3}},
 		.uart_count = 2,
+		.virtio_slots = 0x80000003,
 		.mmio64_base = GIB(64),
 		.mmio64_size = GIB(32),
 	};

@@ -633,6 +633,105 @@ static void test_save_load(void **state)
 	bench_close(&b);
 }
 
+/* ---- registers in memory ------------------------------------------------- */
+
+enum { PAGE = 0xfeb00000 + 3 * 0x1000 };
+
+static void set_queue_by_mmio(struct virtio_bench *b, struct driver *d)
+{
+	struct virtq_regs regs;
+
+	driver_init(d, &b->vm->mem, 0x10000, 8, b->v->regs->accepted[0]);
+	driver_regs(d, &regs);
+	fixture_write32(b->vm, PAGE + 0x30, 0);
+	assert_int_equal(fixture_read32(b->vm, PAGE + 0x34), 256);
+	fixture_write32(b->vm, PAGE + 0x38, 8);
+	fixture_write32(b->vm, PAGE + 0x80, (u32)regs.desc);
+	fixture_write32(b->vm, PAGE + 0x84, 0);
+	fixture_write32(b->vm, PAGE + 0x90, (u32)regs.driver);
+	fixture_write32(b->vm, PAGE + 0xa0, (u32)regs.device);
+	fixture_write32(b->vm, PAGE + 0x44, 1);
+	assert_int_equal(fixture_read32(b->vm, PAGE + 0x44), 1);
+}
+
+static void start_by_mmio(struct virtio_bench *b)
+{
+	fixture_write32(b->vm, PAGE + 0x70, 0);
+	fixture_write32(b->vm, PAGE + 0x70, 3);
+	for (u32 i = 0; i < 2; i++) {
+		fixture_write32(b->vm, PAGE + 0x14, i);
+		fixture_write32(b->vm, PAGE + 0x24, i);
+		fixture_write32(b->vm, PAGE + 0x20,
+				fixture_read32(b->vm, PAGE + 0x10));
+	}
+	fixture_write32(b->vm, PAGE + 0x70, 11);
+	set_queue_by_mmio(b, &b->queues[0]);
+	fixture_write32(b->vm, PAGE + 0x70, 15);
+	assert_int_equal(fixture_read32(b->vm, PAGE + 0x70), 15);
+}
+
+static void echo_by_mmio(struct virtio_bench *b)
+{
+	u32 written;
+
+	put_hello(b);
+	driver_listen(&b->queues[0]);
+	assert_true(driver_add(&b->queues[0], hello, 2, 2, &written));
+	fixture_write32(b->vm, PAGE + 0x50, 0);
+	bench_loop(b);
+	assert_non_null(driver_get(&b->queues[0], &written));
+	check_answer(b);
+}
+
+static void test_mmio(void **state)
+{
+	struct virtio_bench b;
+	u64 val = 0;
+
+	bench_open_mmio(&b, "echo", "slot=3,mmio");
+	assert_int_equal(fixture_read32(b.vm, PAGE), 0x74726976);
+	assert_int_equal(fixture_read32(b.vm, PAGE + 4), 2);
+	assert_int_equal(fixture_read32(b.vm, PAGE + 8), ID);
+	for (u64 off = 0; off < 0x100; off++)
+		for (unsigned width = 1; width <= 2; width *= 2) {
+			bus_write(&b.vm->bus, BUS_MMIO, PAGE + off, width, 1,
+				  &off);
+			bus_read(&b.vm->bus, BUS_MMIO, PAGE + off, width, 1,
+				 &val);
+			assert_int_equal(val, 0);
+		}
+	assert_int_equal(fixture_read32(b.vm, PAGE + 0x100), 0x666e6f63);
+	assert_int_equal(fixture_read32(b.vm, PAGE + 0xb0), UINT32_MAX);
+	assert_int_equal(fixture_read32(b.vm, PAGE + 0xbc), UINT32_MAX);
+	start_by_mmio(&b);
+	assert_true(b.v->bells[0].bell.match);
+	echo_by_mmio(&b);
+	assert_true(b.pin);
+	assert_int_equal(fixture_read32(b.vm, PAGE + 0x60), 1);
+	fixture_write32(b.vm, PAGE + 0x64, 2);
+	assert_true(b.pin);
+	fixture_write32(b.vm, PAGE + 0x64, 1);
+	assert_false(b.pin);
+	/* [1] 4.2.2.2: a queue is stopped by its ready register. */
+	fixture_write32(b.vm, PAGE + 0x44, 0);
+	assert_int_equal(fixture_read32(b.vm, PAGE + 0x44), 0);
+	set_queue_by_mmio(&b, &b.queues[0]);
+	echo_by_mmio(&b);
+	/* A reset silences the line, frozen is frozen, sizes are checked. */
+	start_by_mmio(&b);
+	assert_false(b.pin);
+	fixture_write32(b.vm, PAGE + 0x80, 0x1234);
+	echo_by_mmio(&b);
+	fixture_write32(b.vm, PAGE + 0x30, 1);
+	fixture_write32(b.vm, PAGE + 0x38, 0x10008);
+	fixture_write32(b.vm, PAGE + 0x44, 1);
+	assert_int_equal(fixture_read32(b.vm, PAGE + 0x70),
+			 15 | VIRTIO_NEEDS_RESET);
+	fixture_write32(b.vm, PAGE + 0x30, 0x10000);
+	assert_int_equal(fixture_read32(b.vm, PAGE + 0x34), 0);
+	bench_close(&b);
+}
+
 /* ---- doorbells ----------------------------------------------------------- */
 
 static void test_doorbells(void **state)
@@ -706,6 +805,7 @@ int main(void)
 		cmocka_unit_test(test_destroyed_at_work),
 		cmocka_unit_test(test_pause),
 		cmocka_unit_test(test_save_load),
+		cmocka_unit_test(test_mmio),
 		cmocka_unit_test(test_doorbells),
 		cmocka_unit_test(test_rng),
 	};

@@ -77,17 +77,23 @@ static void msix_on(struct virtio_bench *b)
 	bench_set_config(b, cap + 2, 2, 0x8000);
 }
 
-void bench_open(struct virtio_bench *b, const char *type, const char *options)
+void bench_open_mmio(struct virtio_bench *b, const char *type,
+		     const char *options)
 {
-	char text[512];
-
 	memset(b, 0, sizeof(*b));
 	b->vm = fixture_vm(1);
 	b->vm->irq.engine = &record_ops;
 	b->vm->irq.engine_vm = b;
 	fixture_device(b->vm, "pci-host", NULL);
+	b->v = to_virtio(fixture_device(b->vm, type, options));
+}
+
+void bench_open(struct virtio_bench *b, const char *type, const char *options)
+{
+	char text[512];
+
 	snprintf(text, sizeof(text), "slot=%d,%s", SLOT, options);
-	b->v = to_virtio(fixture_device(b->vm, type, text));
+	bench_open_mmio(b, type, text);
 	bench_set_config(b, PCI_BAR0, 4, BENCH_BAR);
 	bench_set_config(b, PCI_BAR0 + 4, 4, BENCH_MSIX);
 	bench_set_config(b, PCI_COMMAND, 2,
@@ -153,8 +159,9 @@ void bench_start(struct virtio_bench *b, u64 without, unsigned queues)
 }
 
 /* What loop_run() does with the device's event, if it is there. */
-static void loop_turn(struct virtio *v)
+void bench_loop(struct virtio_bench *b)
 {
+	struct virtio *v = b->v;
 	struct pollfd poll_fd = {.fd = v->kick.fd, .events = POLLIN};
 
 	while (!v->thread_count && poll(&poll_fd, 1, 0) == 1) {
@@ -167,7 +174,7 @@ static void loop_turn(struct virtio *v)
 void bench_kick(struct virtio_bench *b, unsigned queue)
 {
 	bench_put(b, R_NOTIFY + 4 * queue, 2, queue);
-	loop_turn(b->v);
+	bench_loop(b);
 }
 
 void bench_wait(struct virtio_bench *b, unsigned queue, u32 hits)

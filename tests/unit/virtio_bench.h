@@ -50,6 +50,9 @@ struct virtio_bench {
 
 /* A VM and the device, BARs mapped, MSI-X on; entry i is message data i. */
 void bench_open(struct virtio_bench *b, const char *type, const char *options);
+/* Only the VM and the device, with its options; no BARs. */
+void bench_open_mmio(struct virtio_bench *b, const char *type,
+		     const char *options);
 void bench_close(struct virtio_bench *b);
 
 u64 bench_get(struct virtio_bench *b, u64 reg, unsigned width);
@@ -66,6 +69,8 @@ void bench_queue(struct virtio_bench *b, unsigned i, u16 size);
 /* All of it, with every feature that is offered but `without`. */
 void bench_start(struct virtio_bench *b, u64 without, unsigned queues);
 
+/* Let the event loop answer, if it has to. */
+void bench_loop(struct virtio_bench *b);
 /* Notify, and let the event loop answer. */
 void bench_kick(struct virtio_bench *b, unsigned queue);
 /* One request: sent, answered, returned; how much the device wrote. */
