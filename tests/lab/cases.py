@@ -98,6 +98,7 @@ class GuestCase(Case):
         super().__init__(f"guest/{run.name}", f"#!/bin/sh\nexec {command}\n",
                          run.timeout * GUEST_FACTOR)
         self.guests, self.run = guests, run
+        self.needs = Needs(cpus=run.outer)
 
     def judge(self, status, output):
         if not status.isdigit():

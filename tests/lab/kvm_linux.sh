@@ -3,6 +3,7 @@
 # Debian's cloud kernel on the KVM engine, with one CPU and with two, to user
 # space and back.
 # timeout: 240
+# cpus: 1
 set -eu
 for cpus in 1 2; do
 	got=$("$VIREO" run --engine kvm --cpus "$cpus" --mem 256m -- \
