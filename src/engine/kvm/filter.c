@@ -23,25 +23,37 @@ struct bitmaps {
 	u8 bytes[CPU_MSR_RANGES][BITMAP];
 };
 
+static void allow(struct bitmaps *bitmaps, u32 msr)
+{
+	for (unsigned i = 0; i < CPU_MSR_RANGES; i++) {
+		u32 n = msr - cpu_msr_ranges[i].first;
+
+		if (n < cpu_msr_ranges[i].count)
+			bitmaps->bytes[i][n / 8] |= (u8)(1u << n % 8);
+	}
+}
+
+/* By the list's rows: to ask for each number in the ranges, of which there are
+ * 25,000, takes longer than all of KVM's calls for a small VM. */
 static void fill(struct kvm_msr_filter *filter, struct bitmaps *bitmaps,
 		 const struct cpu_policy *policy)
 {
 	memset(filter, 0, sizeof(*filter));
 	memset(bitmaps, 0, sizeof(*bitmaps));
 	filter->flags = KVM_MSR_FILTER_DEFAULT_DENY;
-	for (unsigned i = 0; i < CPU_MSR_RANGES; i++) {
-		const struct cpu_msr_range *range = &cpu_msr_ranges[i];
-		u8 *bits = bitmaps->bytes[i];
-
-		for (u32 n = 0; n < range->count; n++)
-			if (cpu_has_msr(policy, range->first + n))
-				bits[n / 8] |= (u8)(1u << n % 8);
+	for (unsigned i = 0; i < CPU_MSR_RANGES; i++)
 		filter->ranges[i] = (struct kvm_msr_filter_range){
 			.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
-			.nmsrs = range->count,
-			.base = range->first,
-			.bitmap = bits,
+			.nmsrs = cpu_msr_ranges[i].count,
+			.base = cpu_msr_ranges[i].first,
+			.bitmap = bitmaps->bytes[i],
 		};
+	for (unsigned i = 0; i < cpu_msr_row_count; i++) {
+		const struct cpu_msr_row *row = &cpu_msr_rows[i];
+
+		for (u32 n = 0; n < row->count; n++)
+			if (cpu_has_msr(policy, row->first + n))
+				allow(bitmaps, row->first + n);
 	}
 }
 

@@ -7,6 +7,7 @@
  *
  * A region that the guest may not write is a read-only slot: a write to it
  * arrives as an MMIO exit and goes to the bus; one it may not read has none.
+ * Read-only regions next to each other share a slot.
  * Whether the guest may execute a page is for its own page tables to say.
  */
 #include "engine/kvm/kvm.h"
@@ -29,10 +30,10 @@ static int set_slot(struct kvm_machine *m, unsigned index)
 	return kvm_ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
-static int refused(const struct mem_region *r, int error, struct err *err)
+static int refused(gpa_t gpa, int error, struct err *err)
 {
 	return err_set(err, error, "KVM refuses guest memory at %#llx: %s",
-		       (unsigned long long)r->gpa, strerror(-error));
+		       (unsigned long long)gpa, strerror(-error));
 }
 
 static void drop_slot(struct kvm_machine *m, unsigned index)
@@ -79,50 +80,78 @@ static bool same_slot(const struct kvm_slot *a, const struct kvm_slot *b)
 	       a->flags == b->flags;
 }
 
-static bool is_wanted(const struct kvm_machine *m, const struct kvm_slot *slot)
+struct slots {
+	unsigned count;
+	struct kvm_slot slot[KVM_MAX_SLOTS];
+};
+
+static int want(struct slots *slots, const struct kvm_slot *slot)
 {
-	const struct guest_mem *mem = &m->vm->mem;
+	struct kvm_slot *last = slots->slot + slots->count - 1;
 
-	for (unsigned i = 0; i < mem->count; i++) {
-		const struct kvm_slot want = slot_of(m, &mem->regions[i]);
-
-		if (want.len && same_slot(&want, slot))
-			return true;
+	/* Nothing is written in either, so no dirty page is told of the one
+	 * where the other is asked for. */
+	if (slots->count && slot->flags & KVM_MEM_READONLY &&
+	    last->flags == slot->flags && last->gpa + last->len == slot->gpa &&
+	    last->hva + last->len == slot->hva) {
+		last->len += slot->len;
+		return 0;
 	}
-	return false;
+	if (slots->count == KVM_MAX_SLOTS)
+		return -ENOSPC;
+	slots->slot[slots->count++] = *slot;
+	return 0;
 }
 
-static bool is_there(const struct kvm_machine *m, const struct kvm_slot *want)
+/* In the order of their addresses, as regions are. */
+static int wanted(const struct kvm_machine *m, struct slots *slots)
 {
-	for (unsigned i = 0; i < KVM_MAX_SLOTS; i++)
-		if (m->slots[i].len && same_slot(&m->slots[i], want))
+	const struct guest_mem *mem = &m->vm->mem;
+	int ret = 0;
+
+	slots->count = 0;
+	for (unsigned i = 0; !ret && i < mem->count; i++) {
+		const struct kvm_slot slot = slot_of(m, &mem->regions[i]);
+
+		if (slot.len)
+			ret = want(slots, &slot);
+	}
+	return ret;
+}
+
+static bool is_among(const struct kvm_slot *slots, unsigned count,
+		     const struct kvm_slot *slot)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (slots[i].len && same_slot(&slots[i], slot))
 			return true;
 	return false;
 }
 
 /*
- * Only what differs: each slot that goes costs a grace period of the host's
- * kernel, a millisecond and more.
+ * Only what differs, and in few slots: each that comes or goes costs a grace
+ * period of the host's kernel, a millisecond and more where it is busy.
  */
 static int commit(struct mem_listener *l, struct err *err)
 {
 	struct kvm_machine *m = container_of(l, struct kvm_machine, listener);
-	const struct guest_mem *mem = &m->vm->mem;
-	int ret = 0;
+	struct slots slots;
+	int ret = wanted(m, &slots);
 
-	for (unsigned i = 0; i < KVM_MAX_SLOTS; i++)
-		if (m->slots[i].len && !is_wanted(m, &m->slots[i]))
+	for (unsigned i = 0; !ret && i < KVM_MAX_SLOTS; i++)
+		if (m->slots[i].len &&
+		    !is_among(slots.slot, slots.count, &m->slots[i]))
 			drop_slot(m, i);
-	for (unsigned i = 0; !ret && i < mem->count; i++) {
-		const struct kvm_slot want = slot_of(m, &mem->regions[i]);
+	for (unsigned i = 0; !ret && i < slots.count; i++) {
+		const struct kvm_slot *slot = &slots.slot[i];
 
-		if (!want.len || is_there(m, &want))
+		if (is_among(m->slots, KVM_MAX_SLOTS, slot))
 			continue;
-		ret = add_slot(m, &want);
+		ret = add_slot(m, slot);
 		if (ret)
-			refused(&mem->regions[i], ret, err);
+			return refused(slot->gpa, ret, err);
 	}
-	return ret;
+	return ret ? err_set(err, ret, "KVM: too many regions of memory") : 0;
 }
 
 void kvm_mem_init(struct kvm_machine *m)
@@ -154,6 +183,14 @@ int kvm_dirty_log(struct vm *vm, bool on)
 	return ret;
 }
 
+/* A region begins there; one that is read-only may be in a slot with others. */
+static bool has_region(const struct kvm_slot *slot, gpa_t gpa)
+{
+	if (slot->flags & KVM_MEM_READONLY)
+		return gpa >= slot->gpa && gpa - slot->gpa < slot->len;
+	return slot->len && gpa == slot->gpa;
+}
+
 int kvm_dirty_get(struct vm *vm, gpa_t gpa, u64 *bits)
 {
 	struct kvm_machine *m = kvm_machine(vm);
@@ -164,10 +201,12 @@ int kvm_dirty_get(struct vm *vm, gpa_t gpa, u64 *bits)
 	if (!m->dirty_log)
 		return -EINVAL;
 	while (log.slot < KVM_MAX_SLOTS &&
-	       !(m->slots[log.slot].len && m->slots[log.slot].gpa == gpa))
+	       !has_region(&m->slots[log.slot], gpa))
 		log.slot++;
 	if (log.slot == KVM_MAX_SLOTS)
 		return -ENOENT;
+	if (m->slots[log.slot].flags & KVM_MEM_READONLY)
+		return 0;
 	words = (m->slots[log.slot].len / 4096 + 63) / 64;
 	found = calloc(words, sizeof(*found));
 	if (!found)
