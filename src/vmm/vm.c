@@ -160,14 +160,8 @@ static int vm_load_vcpus(struct vm *vm, const struct x86_state *bsp,
 	x86_state_reset(&ap);
 	ap.mp_state = X86_MP_WAIT_SIPI;
 	ap.msr.apic_base &= ~APIC_BASE_BSP;
-	/* The loader stands in for firmware, which gives all the same. */
-	ap.msr.mtrr_def_type = bsp->msr.mtrr_def_type;
-	memcpy(ap.msr.mtrr_fixed, bsp->msr.mtrr_fixed,
-	       sizeof(ap.msr.mtrr_fixed));
-	memcpy(ap.msr.mtrr_base, bsp->msr.mtrr_base, sizeof(ap.msr.mtrr_base));
-	memcpy(ap.msr.mtrr_mask, bsp->msr.mtrr_mask, sizeof(ap.msr.mtrr_mask));
-	/* Memory types are one for all CPUs (SDM vol. 3A 11.11.8);
-	 * where there is firmware it does this again. */
+	/* The loader stands in for firmware, which gives all the same: memory
+	 * types are one for all CPUs (SDM vol. 3A 11.11.8). */
 	ap.msr.pat = bsp->msr.pat;
 	ap.msr.mtrr_def_type = bsp->msr.mtrr_def_type;
 	memcpy(ap.msr.mtrr_fixed, bsp->msr.mtrr_fixed,

@@ -207,6 +207,25 @@ static int set_refused(struct kvm_cpu *k, struct msr_buffer *buf, unsigned n)
 	return 0;
 }
 
+/* Where KVM has not got it, as on AMD's without LBR virtualization, each write
+ * of it is a line in the host's log, and 0 is what it has. */
+static void leave_out_debugctl(struct kvm_cpu *k, struct msr_buffer *buf)
+{
+	struct kvm_msr_entry *entries = entries_of(buf);
+	unsigned n = 0, last;
+	u64 have;
+
+	while (n < buf->head.nmsrs && entries[n].index != MSR_DEBUGCTL)
+		n++;
+	if (n == buf->head.nmsrs || kvm_get_msr(k, MSR_DEBUGCTL, &have) ||
+	    have != entries[n].data)
+		return;
+	last = --buf->head.nmsrs;
+	entries[n] = entries[last];
+	buf->slots[n] = buf->slots[last];
+	buf->needed[n] = buf->needed[last];
+}
+
 int kvm_set_msrs(struct kvm_cpu *k, const struct x86_msrs *msrs,
 		 struct err *err)
 {
@@ -217,6 +236,7 @@ int kvm_set_msrs(struct kvm_cpu *k, const struct x86_msrs *msrs,
 	list_msrs(&buf, k->vcpu->vm->cpu);
 	for (unsigned n = 0; n < buf.head.nmsrs; n++)
 		entries_of(&buf)[n].data = *slot_of(&k->msrs, buf.slots[n]);
+	leave_out_debugctl(k, &buf);
 	ret = transfer(k, KVM_SET_MSRS, &buf, set_refused);
 	if (ret)
 		return err_set(err, ret,
