@@ -141,7 +141,8 @@ void msix_bar_write(struct msix *msix, u64 off, unsigned width, u64 val)
 {
 	struct msix_entry *entry;
 
-	if (off + width > msix->count * sizeof(*entry))
+	/* [1] 6.8.2: aligned, so that it is all in one entry. */
+	if (off % width || off + width > msix->count * sizeof(*entry))
 		return;
 	pci_put((u8 *)msix->regs->table + off, val, width);
 	entry = &msix->regs->table[off / sizeof(*entry)];

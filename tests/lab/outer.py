@@ -167,6 +167,8 @@ def base_image(build, modules):
         image.file(f"lab/guests/{path.name}", path)
     image.file("lab/guest/vmlinuz", CACHE / "vmlinuz-cloud")
     image.file("lab/guest/initramfs.cpio", build / "guest/initramfs.cpio")
+    for path in sorted((build / "guest/modules").glob("*.ko")):
+        image.file(f"lab/guest/modules/{path.name}", path)
     kvm = modules.order(KVM_MODULES)
     variables = {
         "VIREO": "/lab/bin/vireo",

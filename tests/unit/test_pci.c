@@ -565,6 +565,12 @@ static void test_msix_registers(void **state)
 		assert_int_equal(get(b, BUS_MMIO, entry(i) + 8, 4), ABSENT);
 		assert_int_equal(get(b, BUS_MMIO, entry(i) + 12, 4), 1);
 	}
+	/* Across two of them, which one would be checked? */
+	for (unsigned j = 1; j < 16; j++)
+		if (j % 4)
+			put(b, BUS_MMIO, entry(1) + j, 4, 0x12345677);
+	assert_int_equal(get(b, BUS_MMIO, entry(1) + 12, 4), 1);
+	assert_int_equal(get(b, BUS_MMIO, entry(2), 4), 0xfffffffc);
 	/* Not there: behind the last entry, the pending bits' own. */
 	assert_int_equal(get(b, BUS_MMIO, entry(VECTORS), 4), 0);
 	put(b, BUS_MMIO, 0xc0000800, 4, ABSENT);
