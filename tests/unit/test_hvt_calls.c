@@ -17,92 +17,29 @@
 #include "backend/net.h"
 #include "chips/hvt.h"
 #include "vireo/hvt_abi.h"
-#include "vm_fixture.h"
-
-#define RAM MIB(4)
-#define BLOCK 0x200000 /* of the call */
-#define BUFFER 0x201000
-#define CODE 0x300000 /* a page that may not be written */
-
-struct machine {
-	struct vm *vm;
-	struct device *dev;
-	int out[2], wire[2];
-	char path[32];
-};
-
-static void make(struct machine *m)
-{
-	const struct vm_config config = {
-		.engine = &fixture_engine,
-		.irqchip = VM_IRQCHIP_NONE,
-		.ram_size = RAM,
-		.cpus = 1,
-		.cpu = &fixture_cpu,
-		.clock = {1000000, false, "test"},
-	};
-	struct block *block;
-	struct net *net;
-	char name[16];
-	int fd;
-
-	assert_int_equal(vm_create(&config, &m->vm, NULL), 0);
-	assert_int_equal(pipe(m->out), 0);
-	m->vm->consoles[0].out_fd = m->out[1];
-	m->dev = fixture_device(m->vm, "hvt-calls", NULL);
-	strcpy(m->path, "/tmp/hvt_calls.XXXXXX");
-	fd = mkstemp(m->path);
-	assert_int_equal(ftruncate(fd, 4096), 0);
-	close(fd);
-	assert_int_equal(block_open(&block,
-				    &(struct block_config){.path = m->path},
-				    NULL),
-			 0);
-	hvt_attach_block(m->dev, 1, block);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, m->wire), 0);
-	snprintf(name, sizeof(name), "@%d", m->wire[0]);
-	assert_int_equal(net_open_tap(&net, name, NULL), 0);
-	hvt_attach_net(m->dev, 2, net);
-	assert_int_equal(mem_protect(&m->vm->mem, CODE, 4096, MEM_R | MEM_X),
-			 0);
-}
-
-static void drop(struct machine *m)
-{
-	vm_destroy(m->vm);
-	close(m->out[0]);
-	close(m->out[1]);
-	close(m->wire[0]);
-	close(m->wire[1]);
-	unlink(m->path);
-}
-
-static void out32(struct machine *m, u16 port, u32 val)
-{
-	bus_write(&m->vm->bus, BUS_PIO, port, 4, 1, &val);
-}
+#include "hvt_machine.h"
 
 /* One call; the block comes back. */
-static void call(struct machine *m, unsigned number, void *block, u64 size)
+static void call(struct hvt_machine *m, unsigned number, void *block, u64 size)
 {
-	assert_true(mem_write(&m->vm->mem, BLOCK, block, size));
-	out32(m, (u16)(HVT_PORT + number), BLOCK);
-	assert_true(mem_read(&m->vm->mem, BLOCK, block, size));
+	assert_true(mem_write(&m->vm->mem, HVT_MACHINE_BLOCK, block, size));
+	hvt_machine_out(m, (u16)(HVT_PORT + number), HVT_MACHINE_BLOCK);
+	assert_true(mem_read(&m->vm->mem, HVT_MACHINE_BLOCK, block, size));
 }
 
-static bool ended(const struct machine *m)
+static bool ended(const struct hvt_machine *m)
 {
 	return m->vm->stop_reason == VM_STOP_GUEST;
 }
 
 static void test_output(void **unused)
 {
-	struct hvt_puts puts = {BUFFER, 5};
-	struct machine m;
+	struct hvt_puts puts = {HVT_MACHINE_BUFFER, 5};
+	struct hvt_machine m;
 	char text[8] = "";
 
-	make(&m);
-	mem_write(&m.vm->mem, BUFFER, "hello", 5);
+	hvt_machine_make(&m);
+	mem_write(&m.vm->mem, HVT_MACHINE_BUFFER, "hello", 5);
 	call(&m, HVT_CALL_PUTS, &puts, sizeof(puts));
 	assert_int_equal(read(m.out[0], text, 8), 5);
 	assert_string_equal(text, "hello");
@@ -112,39 +49,45 @@ static void test_output(void **unused)
 	call(&m, HVT_CALL_PUTS, &puts, sizeof(puts));
 	assert_false(ended(&m));
 	assert_non_null(m.vm->vcpus[0]->wait);
-	drop(&m);
+	hvt_machine_drop(&m);
 }
 
 static void test_disk(void **unused)
 {
-	struct hvt_block_io io = {1, 512, BUFFER, 512, 9, 0};
-	struct machine m;
+	struct hvt_block_io io = {1, 512, HVT_MACHINE_BUFFER, 512, 9, 0};
+	struct hvt_machine m;
 	u8 bytes[512];
 
-	make(&m);
+	hvt_machine_make(&m);
 	memset(bytes, 0x5a, sizeof(bytes));
-	mem_write(&m.vm->mem, BUFFER, bytes, 512);
+	mem_write(&m.vm->mem, HVT_MACHINE_BUFFER, bytes, 512);
 	call(&m, HVT_CALL_BLOCK_WRITE, &io, sizeof(io));
 	assert_int_equal(io.result, HVT_OK);
-	mem_zero(&m.vm->mem, BUFFER, 512);
+	mem_zero(&m.vm->mem, HVT_MACHINE_BUFFER, 512);
 	call(&m, HVT_CALL_BLOCK_READ, &io, sizeof(io));
 	assert_int_equal(io.result, HVT_OK);
-	assert_memory_equal(mem_ptr(&m.vm->mem, BUFFER, 512), bytes, 512);
-	drop(&m);
+	assert_memory_equal(mem_ptr(&m.vm->mem, HVT_MACHINE_BUFFER, 512), bytes,
+			    512);
+	hvt_machine_drop(&m);
 }
 
 static void test_disk_refuses(void **unused)
 {
 	static const struct hvt_block_io bad[] = {
-		{0, 0, BUFFER, 512, 9, 0},     {2, 0, BUFFER, 512, 9, 0},
-		{63, 0, BUFFER, 512, 9, 0},    {64, 0, BUFFER, 512, 9, 0},
-		{~0ull, 0, BUFFER, 512, 9, 0}, {1, 4096, BUFFER, 512, 9, 0},
-		{1, 3585, BUFFER, 512, 9, 0},  {1, ~0ull, BUFFER, 512, 9, 0},
-		{1, 0, BUFFER, ~0ull, 9, 0},   {1, 512, BUFFER, -512ull, 9, 0},
+		{0, 0, HVT_MACHINE_BUFFER, 512, 9, 0},
+		{2, 0, HVT_MACHINE_BUFFER, 512, 9, 0},
+		{63, 0, HVT_MACHINE_BUFFER, 512, 9, 0},
+		{64, 0, HVT_MACHINE_BUFFER, 512, 9, 0},
+		{~0ull, 0, HVT_MACHINE_BUFFER, 512, 9, 0},
+		{1, 4096, HVT_MACHINE_BUFFER, 512, 9, 0},
+		{1, 3585, HVT_MACHINE_BUFFER, 512, 9, 0},
+		{1, ~0ull, HVT_MACHINE_BUFFER, 512, 9, 0},
+		{1, 0, HVT_MACHINE_BUFFER, ~0ull, 9, 0},
+		{1, 512, HVT_MACHINE_BUFFER, -512ull, 9, 0},
 	};
-	struct machine m;
+	struct hvt_machine m;
 
-	make(&m);
+	hvt_machine_make(&m);
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct hvt_block_io io = bad[i];
 
@@ -155,17 +98,17 @@ static void test_disk_refuses(void **unused)
 		assert_int_equal(io.result, HVT_INVALID);
 		assert_false(ended(&m));
 	}
-	drop(&m);
+	hvt_machine_drop(&m);
 }
 
 static void test_net(void **unused)
 {
-	struct hvt_net_io io = {2, BUFFER, 60, 9, 0};
+	struct hvt_net_io io = {2, HVT_MACHINE_BUFFER, 60, 9, 0};
 	struct hvt_poll poll = {.timeout_ns = 0};
-	struct machine m;
+	struct hvt_machine m;
 	u8 frame[64] = {1, 2, 3};
 
-	make(&m);
+	hvt_machine_make(&m);
 	call(&m, HVT_CALL_NET_READ, &io, sizeof(io));
 	assert_int_equal(io.result, HVT_AGAIN);
 	call(&m, HVT_CALL_POLL, &poll, sizeof(poll));
@@ -178,8 +121,9 @@ static void test_net(void **unused)
 	call(&m, HVT_CALL_NET_READ, &io, sizeof(io));
 	assert_int_equal(io.result, HVT_OK);
 	assert_int_equal(io.len, 42);
-	assert_memory_equal(mem_ptr(&m.vm->mem, BUFFER, 42), frame, 42);
-	io = (struct hvt_net_io){2, BUFFER, 42, 9, 0};
+	assert_memory_equal(mem_ptr(&m.vm->mem, HVT_MACHINE_BUFFER, 42), frame,
+			    42);
+	io = (struct hvt_net_io){2, HVT_MACHINE_BUFFER, 42, 9, 0};
 	call(&m, HVT_CALL_NET_WRITE, &io, sizeof(io));
 	assert_int_equal(io.result, HVT_OK);
 	assert_int_equal(recv(m.wire[1], frame, 64, 0), 42);
@@ -187,27 +131,27 @@ static void test_net(void **unused)
 	io.len = 13;
 	call(&m, HVT_CALL_NET_WRITE, &io, sizeof(io));
 	assert_int_equal(io.result, HVT_INVALID);
-	io = (struct hvt_net_io){1, BUFFER, 42, 9, 0};
+	io = (struct hvt_net_io){1, HVT_MACHINE_BUFFER, 42, 9, 0};
 	call(&m, HVT_CALL_NET_WRITE, &io, sizeof(io));
 	assert_int_equal(io.result, HVT_INVALID);
 	io.handle = 1ull << 32 | 2;
 	call(&m, HVT_CALL_NET_READ, &io, sizeof(io));
 	assert_int_equal(io.result, HVT_INVALID);
 	assert_false(ended(&m));
-	drop(&m);
+	hvt_machine_drop(&m);
 }
 
 static void test_halt(void **unused)
 {
-	struct hvt_halt halt = {BUFFER, 0x107, 0};
-	struct machine m;
+	struct hvt_halt halt = {HVT_MACHINE_BUFFER, 0x107, 0};
+	struct hvt_machine m;
 
-	make(&m);
+	hvt_machine_make(&m);
 	call(&m, HVT_CALL_HALT, &halt, sizeof(halt));
 	assert_int_equal(m.vm->stop_reason, VM_STOP_DEBUG_EXIT);
 	assert_int_equal(m.vm->stop_code, 7);
-	assert_int_equal(hvt_halt_cookie(m.dev), BUFFER);
-	drop(&m);
+	assert_int_equal(hvt_halt_cookie(m.dev), HVT_MACHINE_BUFFER);
+	hvt_machine_drop(&m);
 }
 
 /* ---- the guest's end --------------------------------------------------- */
@@ -215,20 +159,25 @@ static void test_halt(void **unused)
 static void check_ends(unsigned number, gpa_t block, const void *bytes,
 		       u64 size)
 {
-	struct machine m;
+	struct hvt_machine m;
 
-	make(&m);
+	hvt_machine_make(&m);
 	mem_write(&m.vm->mem, block, bytes, size);
-	out32(&m, (u16)(HVT_PORT + number), (u32)block);
+	hvt_machine_out(&m, (u16)(HVT_PORT + number), (u32)block);
 	assert_true(ended(&m));
 	assert_true(m.vm->stop_message[0]);
-	drop(&m);
+	hvt_machine_drop(&m);
 }
 
 static void test_bad_addresses(void **unused)
 {
-	static const gpa_t bad[] = {RAM,     RAM - 1, RAM - 511,  GIB(4),
-				    BIT(63), ~0ull,   ~0ull - 511};
+	static const gpa_t bad[] = {HVT_MACHINE_RAM,
+				    HVT_MACHINE_RAM - 1,
+				    HVT_MACHINE_RAM - 511,
+				    GIB(4),
+				    BIT(63),
+				    ~0ull,
+				    ~0ull - 511};
 	const struct hvt_walltime time = {0};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -237,20 +186,27 @@ static void test_bad_addresses(void **unused)
 		const struct hvt_net_io net = {2, bad[i], 512, 0, 0};
 		const struct hvt_halt halt = {bad[i], 0, 0};
 
-		check_ends(HVT_CALL_PUTS, BLOCK, &puts, sizeof(puts));
-		check_ends(HVT_CALL_BLOCK_READ, BLOCK, &io, sizeof(io));
-		check_ends(HVT_CALL_BLOCK_WRITE, BLOCK, &io, sizeof(io));
-		check_ends(HVT_CALL_NET_READ, BLOCK, &net, sizeof(net));
-		check_ends(HVT_CALL_NET_WRITE, BLOCK, &net, sizeof(net));
-		check_ends(HVT_CALL_HALT, BLOCK, &halt, sizeof(halt));
+		check_ends(HVT_CALL_PUTS, HVT_MACHINE_BLOCK, &puts,
+			   sizeof(puts));
+		check_ends(HVT_CALL_BLOCK_READ, HVT_MACHINE_BLOCK, &io,
+			   sizeof(io));
+		check_ends(HVT_CALL_BLOCK_WRITE, HVT_MACHINE_BLOCK, &io,
+			   sizeof(io));
+		check_ends(HVT_CALL_NET_READ, HVT_MACHINE_BLOCK, &net,
+			   sizeof(net));
+		check_ends(HVT_CALL_NET_WRITE, HVT_MACHINE_BLOCK, &net,
+			   sizeof(net));
+		check_ends(HVT_CALL_HALT, HVT_MACHINE_BLOCK, &halt,
+			   sizeof(halt));
 	}
 	/* The block itself, and what the host must not write for it. */
-	check_ends(HVT_CALL_WALLTIME, RAM - 7, &time, 0);
+	check_ends(HVT_CALL_WALLTIME, HVT_MACHINE_RAM - 7, &time, 0);
 	check_ends(HVT_CALL_WALLTIME, 0xfffffff8, &time, 0);
-	check_ends(HVT_CALL_WALLTIME, CODE, &time, 0);
-	check_ends(HVT_CALL_BLOCK_READ, BLOCK,
-		   &(struct hvt_block_io){1, 0, CODE - 8, 512, 0, 0},
-		   sizeof(struct hvt_block_io));
+	check_ends(HVT_CALL_WALLTIME, HVT_MACHINE_CODE, &time, 0);
+	check_ends(
+		HVT_CALL_BLOCK_READ, HVT_MACHINE_BLOCK,
+		&(struct hvt_block_io){1, 0, HVT_MACHINE_CODE - 8, 512, 0, 0},
+		sizeof(struct hvt_block_io));
 }
 
 static void test_bad_ports(void **unused)
@@ -264,12 +220,12 @@ static void test_bad_ports(void **unused)
 		{0x501, 1, false}, {0x501, 4, true},   {0x80, 1, false},
 		{0x3f8, 1, true},  {0xffff, 1, false},
 	};
-	const u64 block = BLOCK;
-	struct machine m;
+	const u64 block = HVT_MACHINE_BLOCK;
+	struct hvt_machine m;
 	u32 val = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
-		make(&m);
+		hvt_machine_make(&m);
 		if (bad[i].read)
 			bus_read(&m.vm->bus, BUS_PIO, bad[i].port, bad[i].width,
 				 1, &val);
@@ -277,32 +233,65 @@ static void test_bad_ports(void **unused)
 			bus_write(&m.vm->bus, BUS_PIO, bad[i].port,
 				  bad[i].width, 1, &block);
 		assert_true(ended(&m));
-		drop(&m);
+		hvt_machine_drop(&m);
 	}
 }
 
 static void test_translation_fault(void **unused)
 {
-	struct machine m;
+	struct hvt_machine m;
 
-	make(&m);
-	fixture_write32(m.vm, CODE, 1);
+	hvt_machine_make(&m);
+	fixture_write32(m.vm, HVT_MACHINE_CODE, 1);
 	assert_true(ended(&m));
 	assert_non_null(
 		strstr(m.vm->stop_message, "host/guest translation fault"));
-	drop(&m);
+	hvt_machine_drop(&m);
 }
 
 /* ---- any block --------------------------------------------------------- */
 
 static const u64 edges[] = {
-	0,	     1,		  2,	      3,	  13,	   14,
-	60,	     63,	  64,	      511,	  512,	   513,
-	4095,	     4096,	  4097,	      8192,	  BLOCK,   BLOCK + 8,
-	BUFFER,	     BUFFER + 1,  CODE - 8,   CODE - 1,	  CODE,	   CODE + 8,
-	CODE + 4095, CODE + 4096, RAM - 4096, RAM - 8,	  RAM - 1, RAM,
-	RAM + 1,     MIB(16),	  UINT16_MAX, UINT32_MAX, GIB(4),  BIT(63),
-	-4096ull,    -512ull,	  -8ull,      ~0ull,
+	0,
+	1,
+	2,
+	3,
+	13,
+	14,
+	60,
+	63,
+	64,
+	511,
+	512,
+	513,
+	4095,
+	4096,
+	4097,
+	8192,
+	HVT_MACHINE_BLOCK,
+	HVT_MACHINE_BLOCK + 8,
+	HVT_MACHINE_BUFFER,
+	HVT_MACHINE_BUFFER + 1,
+	HVT_MACHINE_CODE - 8,
+	HVT_MACHINE_CODE - 1,
+	HVT_MACHINE_CODE,
+	HVT_MACHINE_CODE + 8,
+	HVT_MACHINE_CODE + 4095,
+	HVT_MACHINE_CODE + 4096,
+	HVT_MACHINE_RAM - 4096,
+	HVT_MACHINE_RAM - 8,
+	HVT_MACHINE_RAM - 1,
+	HVT_MACHINE_RAM,
+	HVT_MACHINE_RAM + 1,
+	MIB(16),
+	UINT16_MAX,
+	UINT32_MAX,
+	GIB(4),
+	BIT(63),
+	-4096ull,
+	-512ull,
+	-8ull,
+	~0ull,
 };
 
 static u64 draw(u64 *seed)
@@ -314,8 +303,14 @@ static u64 draw(u64 *seed)
 /* Mostly what is good or nearly so, for calls to get anywhere. */
 static u64 any_value(u64 *seed)
 {
-	static const u64 good[] = {0,	1,    2,      60,
-				   512, 1024, BUFFER, BUFFER + 512};
+	static const u64 good[] = {0,
+				   1,
+				   2,
+				   60,
+				   512,
+				   1024,
+				   HVT_MACHINE_BUFFER,
+				   HVT_MACHINE_BUFFER + 512};
 	const u64 kind = draw(seed) % 16;
 
 	if (!kind)
@@ -324,12 +319,15 @@ static u64 any_value(u64 *seed)
 			: good[draw(seed) % ARRAY_SIZE(good)];
 }
 
-static void any_call(struct machine *m, u64 *seed)
+static void any_call(struct hvt_machine *m, u64 *seed)
 {
 	static const u32 places[] = {
-		BLOCK,	BLOCK,	  BLOCK,     BLOCK, BLOCK,   BLOCK,
-		BLOCK,	BLOCK,	  BLOCK,     BLOCK, BLOCK,   BLOCK,
-		BUFFER, CODE - 8, CODE - 16, CODE,  RAM - 8, UINT32_MAX,
+		HVT_MACHINE_BLOCK,  HVT_MACHINE_BLOCK,	  HVT_MACHINE_BLOCK,
+		HVT_MACHINE_BLOCK,  HVT_MACHINE_BLOCK,	  HVT_MACHINE_BLOCK,
+		HVT_MACHINE_BLOCK,  HVT_MACHINE_BLOCK,	  HVT_MACHINE_BLOCK,
+		HVT_MACHINE_BLOCK,  HVT_MACHINE_BLOCK,	  HVT_MACHINE_BLOCK,
+		HVT_MACHINE_BUFFER, HVT_MACHINE_CODE - 8, HVT_MACHINE_CODE - 16,
+		HVT_MACHINE_CODE,   HVT_MACHINE_RAM - 8,  UINT32_MAX,
 	};
 	const u32 at = places[draw(seed) % ARRAY_SIZE(places)];
 	/* The last two are rare: they are the end. */
@@ -339,18 +337,19 @@ static void any_call(struct machine *m, u64 *seed)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(block); i++)
 		block[i] = any_value(seed);
-	if (at < CODE - sizeof(block) || at >= CODE + 4096)
+	if (at < HVT_MACHINE_CODE - sizeof(block) ||
+	    at >= HVT_MACHINE_CODE + 4096)
 		mem_write(&m->vm->mem, at, block, sizeof(block));
 	if (draw(seed) % 4 == 0)
 		assert_int_equal(send(m->wire[1], block, 40, 0), 40);
-	out32(m, (u16)(HVT_PORT + number), at);
+	hvt_machine_out(m, (u16)(HVT_PORT + number), at);
 }
 
 /* Of what the guest may not write nothing changes, nor the disk's size. */
-static void check_kept(const struct machine *m)
+static void check_kept(const struct hvt_machine *m)
 {
 	static const u8 code[4096];
-	const u8 *now = mem_ptr(&m->vm->mem, CODE, sizeof(code));
+	const u8 *now = mem_ptr(&m->vm->mem, HVT_MACHINE_CODE, sizeof(code));
 	struct stat st;
 
 	assert_memory_equal(now, code, sizeof(code));
@@ -372,9 +371,9 @@ static void test_any_calls(void **unused)
 	u64 seed = 7;
 
 	while (machines < 2000) {
-		struct machine m;
+		struct hvt_machine m;
 
-		make(&m);
+		hvt_machine_make(&m);
 		machines++;
 		while (m.vm->stop_reason == VM_STOP_NONE &&
 		       !m.vm->vcpus[0]->wait) {
@@ -388,7 +387,7 @@ static void test_any_calls(void **unused)
 			    m.vm->stop_reason == VM_STOP_GUEST ||
 			    m.vm->stop_reason == VM_STOP_DEBUG_EXIT);
 		check_kept(&m);
-		drop(&m);
+		hvt_machine_drop(&m);
 	}
 	/* Not all were refused. */
 	assert_true(served > machines);
