@@ -202,6 +202,9 @@ static void set_system(struct bt_cpu *c, u8 flags)
 		c->cr4 |= CR4_SMAP;
 	c->xcr0 = (XCR0_X87 | XCR0_SSE | XCR0_AVX) & c->policy->xcr0_mask;
 	c->msr.efer = EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE;
+	/* The clock stands still, for a RDTSC that a program makes of its own
+	 * code as well. */
+	bt_update_rdtsc(c);
 }
 
 static void set_registers(struct bt_cpu *c, const struct xl_program *p)
