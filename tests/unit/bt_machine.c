@@ -36,6 +36,7 @@ static void add_ram(struct bt_machine *m, gpa_t gpa, void *hva, u64 len)
 				.hva = hva,
 				.lines = calloc(len >> 12, sizeof(u64)),
 				.wear = calloc(len >> 12, sizeof(u32)),
+				.writer = calloc(len >> 12, sizeof(u32)),
 				.rights = MEM_R | MEM_W};
 }
 
@@ -107,6 +108,7 @@ void bt_machine_fini(struct bt_machine *m)
 	for (unsigned k = 0; k < m->bvm->ram_count; k++) {
 		free(m->bvm->ram[k].lines);
 		free(m->bvm->ram[k].wear);
+		free(m->bvm->ram[k].writer);
 	}
 	bt_stub_fini(m->bvm);
 	bus_fini(&m->bvm->vm->bus);

@@ -93,6 +93,7 @@ static void add_ram(struct machine *m, gpa_t gpa, void *hva, u64 len)
 				.hva = hva,
 				.lines = calloc(len >> 12, sizeof(u64)),
 				.wear = calloc(len >> 12, sizeof(u32)),
+				.writer = calloc(len >> 12, sizeof(u32)),
 				.rights = MEM_R | MEM_W};
 }
 
@@ -153,6 +154,7 @@ static int teardown(void **state)
 	for (unsigned k = 0; k < m->bvm->ram_count; k++) {
 		free(m->bvm->ram[k].lines);
 		free(m->bvm->ram[k].wear);
+		free(m->bvm->ram[k].writer);
 	}
 	bus_fini(&m->bvm->vm->bus);
 	free(m->bvm->vm);

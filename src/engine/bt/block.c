@@ -294,7 +294,7 @@ static void claim_page(struct bt_cpu *c, gpa_t pa)
 		return;
 	bt_exclusive_begin(c->bvm, c);
 	__atomic_fetch_or(lines, line_mask(pa & 0xfff, 1), __ATOMIC_SEQ_CST);
-	bt_tlb_protect_page(c->bvm, ram->hva + ((pa - ram->gpa) & ~0xfffull));
+	bt_tlb_protect_page(c->bvm, ram, pa);
 	bt_exclusive_end(c->bvm, c);
 }
 

@@ -77,6 +77,7 @@ struct bt_cpu {
 	u64 block_ip;		/* RIP of its first instruction */
 	struct bt_vm *bvm;
 	struct vcpu *vcpu;
+	u32 id; /* the vcpu's */
 	const struct cpu_policy *policy;
 
 	/* Architectural state that is not hot. */

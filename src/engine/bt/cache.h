@@ -68,6 +68,7 @@ void bt_tlb_flush_nonglobal(struct bt_cpu *c); /* of the present PCID */
  * was; keep: what the new PCID had may be used. */
 void bt_tlb_switch(struct bt_cpu *c, u64 old, bool keep);
 void bt_tlb_flush_page(struct bt_cpu *c, gva_t va);
+void bt_tlb_close_windows(struct bt_cpu *c); /* and leave the block */
 
 /* ---- blocks ------------------------------------------------------------ */
 

@@ -31,9 +31,10 @@ static u64 lines_bytes(u64 len)
 	return align_up((len >> 12) * sizeof(u64), 4096);
 }
 
+/* Of wear and writer, which are used together. */
 static u64 wear_bytes(u64 len)
 {
-	return align_up((len >> 12) * sizeof(u32), 4096);
+	return align_up(2 * (len >> 12) * sizeof(u32), 4096);
 }
 
 /* Both of the whole piece, so that rights may change without touching them. */
@@ -55,6 +56,7 @@ static bool piece_lines(struct bt_vm *bvm, const struct mem_region *r,
 		return false;
 	ram->lines = bvm->lines[k] + page;
 	ram->wear = bvm->wear[k] + page;
+	ram->writer = ram->wear + (mem->pieces[k].len >> 12);
 	return true;
 }
 
@@ -218,6 +220,7 @@ static int cpu_init(struct vcpu *vcpu, struct err *err)
 		return err_set(err, -ENOMEM, "no memory for a vCPU");
 	c = (struct bt_cpu *)(void *)(p + CPU_STACK);
 	c->vcpu = vcpu;
+	c->id = vcpu->id;
 	c->bvm = bt_vm(vcpu->vm);
 	c->policy = vcpu->vm->cpu;
 	c->delivering = -1;

@@ -21,7 +21,7 @@
  *  - Global pages belong to all PCIDs, and INVLPG, which looks at no shelf,
  *    must reach them: a space with such pages in the low half is not kept.
  *  - A page may become code meanwhile (bt_vm.claims): then no entry to write to
- *    it comes back.
+ *    it comes back, unless it is no code any more.
  *  - Landings lead to translations: those of before a flush of the code do not
  *    come back.
  *  - The number of fetches (bt_cpu.fetch) is this space's own, so the entries
@@ -141,17 +141,25 @@ void bt_shelf_put(struct bt_cpu *c, u64 cr3)
 
 /* ---- fetching back ----------------------------------------------------- */
 
-static bool holds_code(const struct bt_vm *bvm, const u8 *hva)
+/* May this entry write? Where it does is noted again: the page may have been
+ * code, and no longer be. */
+static bool may_write(struct bt_cpu *c, const struct bt_shelf_page *p,
+		      unsigned mode, unsigned index)
 {
-	for (unsigned k = 0; k < bvm->ram_count; k++) {
-		const struct bt_ram *ram = &bvm->ram[k];
+	const u8 *hva = (const u8 *)(p->tag + p->addend);
 
-		if ((u64)(hva - ram->hva) < ram->len)
-			return __atomic_load_n(
-				       &ram->lines[(u64)(hva - ram->hva) >> 12],
-				       __ATOMIC_SEQ_CST) != 0;
+	for (unsigned k = 0; p->writable && k < c->bvm->ram_count; k++) {
+		const struct bt_ram *ram = &c->bvm->ram[k];
+		u64 off = (u64)(hva - ram->hva);
+
+		if (off >= ram->len)
+			continue;
+		if (__atomic_load_n(&ram->lines[off >> 12], __ATOMIC_SEQ_CST))
+			return false;
+		bt_tlb_note_writer(c, ram, ram->gpa + off, mode, index);
+		return true;
 	}
-	return true;
+	return false;
 }
 
 static void take_tlb(const struct bt_shelf *s, struct bt_cpu *c, unsigned mode)
@@ -162,16 +170,15 @@ static void take_tlb(const struct bt_shelf *s, struct bt_cpu *c, unsigned mode)
 	for (unsigned k = 0; k < s->pages[mode]; k++) {
 		const struct bt_shelf_page *p = &s->page[mode][k];
 		unsigned index = p->tag >> 12 & (BT_TLB_ENTRIES - 1);
-		const u8 *hva = (const u8 *)(p->tag + p->addend);
 		bool writable =
-			p->writable && !(claimed && holds_code(c->bvm, hva));
+			claimed ? may_write(c, p, mode, index) : p->writable;
 
 		bt_tlb_note_low(t, index);
 		t->e[index] = (struct bt_tlb_entry){
 			.read = p->tag,
 			.write = writable ? p->tag : bt_tlb_none(index),
 			.addend = p->addend,
-			.host = (u64)hva,
+			.host = p->tag + p->addend,
 		};
 		t->filled = true;
 	}

@@ -39,7 +39,7 @@ static void drop_entry(struct bt_tlb *t, unsigned index)
 
 /* Translated code holds the addend over instructions: who closes the window in
  * the middle of a block leaves that. */
-static void close_windows(struct bt_cpu *c)
+void bt_tlb_close_windows(struct bt_cpu *c)
 {
 	c->end = NULL;
 	for (unsigned m = 0; m < MMU_COUNT; m++)
@@ -99,7 +99,7 @@ static void flush_all(struct bt_cpu *c)
 	bt_check_outside(c);
 	for (unsigned m = 0; m < MMU_COUNT; m++)
 		clear_table(&c->mmu[m]);
-	close_windows(c);
+	bt_tlb_close_windows(c);
 	flush_fetches(c, 0);
 	flush_fetches(c, 1);
 	c->high_nonglobal = c->low_global = false;
@@ -118,7 +118,7 @@ static void flush_low(struct bt_cpu *c)
 	c->stat.flushed_low++;
 	for (unsigned m = 0; m < MMU_COUNT; m++)
 		clear_low(&c->mmu[m]);
-	close_windows(c);
+	bt_tlb_close_windows(c);
 	flush_fetches(c, 0);
 	c->low_global = false;
 	for (unsigned k = 0; k < ARRAY_SIZE(c->large_slots) / 2; k++)
@@ -178,44 +178,9 @@ void bt_tlb_flush_page(struct bt_cpu *c, gva_t va)
 	c->stat.flushed_page++;
 	for (unsigned m = 0; m < MMU_COUNT; m++)
 		drop_entry(&c->mmu[m], index);
-	close_windows(c);
+	bt_tlb_close_windows(c);
 	if (c->fetched[va >> 63][fetch_bit(va) / 64] >> fetch_bit(va) % 64 & 1)
 		flush_fetches(c, va >> 63);
-}
-
-/* A vCPU that uses the window in the block it is in leaves that. */
-static void close_window_of(struct bt_cpu *c, const u8 *hva)
-{
-	for (unsigned m = 0; m < MMU_COUNT; m++)
-		if (c->window[m].tag + c->window[m].addend == (u64)hva) {
-			close_windows(c);
-			c->end = NULL;
-		}
-}
-
-static void protect_page(struct bt_tlb *t, const u8 *hva)
-{
-	for (unsigned k = 0; t->filled && k < BT_TLB_ENTRIES; k++)
-		if (t->e[k].write + t->e[k].addend == (u64)hva)
-			t->e[k].write = bt_tlb_none(k);
-}
-
-void bt_tlb_protect_page(struct bt_vm *bvm, const u8 *hva)
-{
-	bvm->claims++;
-	for (unsigned n = 0; n < bvm->vm->vcpu_count; n++) {
-		struct bt_cpu *c =
-			bvm->vm->vcpus[n] ? bvm->vm->vcpus[n]->engine : NULL;
-
-		for (unsigned m = 0; c && m < MMU_COUNT; m++)
-			protect_page(&c->mmu[m], hva);
-		if (!c)
-			continue;
-		close_window_of(c, hva);
-		/* In the middle of a block it may go on with an addend that it
-		 * looked up before: it leaves after its instruction. */
-		c->end = NULL;
-	}
 }
 
 /* ---- translation ------------------------------------------------------- */
@@ -264,8 +229,11 @@ static void fill(struct bt_cpu *c, gva_t va, const struct bt_page *page,
 	e->host = tag + e->addend;
 	e->write = bt_tlb_none(index);
 	if (page->writable && ram->rights & MEM_W &&
-	    !page_has_code(ram, page->pa))
+	    !page_has_code(ram, page->pa)) {
 		e->write = tag;
+		bt_tlb_note_writer(c, ram, page->pa,
+				   (unsigned)(c->tlb - c->mmu), index);
+	}
 	if (unlikely(c->check != NULL))
 		bt_check_filled(c, e, index);
 }

@@ -17,8 +17,9 @@ struct bt_ram {
 	gpa_t gpa;
 	u64 len;
 	u8 *hva;
-	u64 *lines; /* per page: bit per 64-byte line that holds code */
-	u32 *wear;  /* per page: writes to it while it held code (tlb.c) */
+	u64 *lines;  /* per page: bit per 64-byte line that holds code */
+	u32 *wear;   /* per page: writes to it while it held code (tlb.c) */
+	u32 *writer; /* per page: who may have it for writing (writers.c) */
 	u32 rights;
 };
 
@@ -40,7 +41,7 @@ struct bt_vm {
 	struct bt_ram ram[MEM_MAX_REGIONS];
 	unsigned ram_count;
 	u64 *lines[MEM_MAX_PIECES]; /* what ram[].lines point into */
-	u32 *wear[MEM_MAX_PIECES];  /* and ram[].wear */
+	u32 *wear[MEM_MAX_PIECES];  /* and ram[].wear and .writer */
 
 	/* Exclusive section; see sync.c. */
 	_Atomic u32 exclusive;	    /* 0 free, 1 held, 2 held with waiters */
@@ -120,8 +121,12 @@ void *bt_arena_alloc(struct bt_vm *bvm, u64 len);
  */
 void bt_decode_one(struct bt_cpu *c, struct bt_insn *insn);
 
-/* tlb.c: drop every vCPU's write entries of a page that now holds code. */
-void bt_tlb_protect_page(struct bt_vm *bvm, const u8 *hva);
+/* writers.c: drop every vCPU's write entries of a page that now holds code; in
+ * the exclusive section. */
+void bt_tlb_protect_page(struct bt_vm *bvm, const struct bt_ram *ram, gpa_t pa);
+/* writers.c: an entry for writing to the page of pa has been made. */
+void bt_tlb_note_writer(struct bt_cpu *c, const struct bt_ram *ram, gpa_t pa,
+			unsigned mode, unsigned index);
 /*
  * tlb.c: bytes within a page of RAM have been written, not through a write
  * entry: the blocks that cover them die before the next instruction. May take

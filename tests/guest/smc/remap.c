@@ -68,6 +68,38 @@ static void test_alias(void)
 	expect_eq(code_run(AT(TEST_BASE)), 77);
 }
 
+/* A page that has been written to in several ways before it becomes code: by
+ * each of them it changes. */
+static void test_writers(void)
+{
+	const unsigned ways = 3;
+
+	for (u32 i = 0; i < 24; i++) {
+		u8 *page = page_alloc();
+		u8 *way[] = {AT(TEST_BASE), AT(TEST_BASE + PAGE), page};
+
+		map(TEST_BASE, page, PTE_P | PTE_W);
+		map(TEST_BASE + PAGE, page, PTE_P | PTE_W);
+		/* With one, two and three of them having been used. */
+		for (unsigned k = 0; k <= i % ways; k++)
+			way[(i + k) % ways][PAGE - 1] = (u8)i;
+		code_mov(way[i % ways], i);
+		serialize();
+		expect_eq(code_run(page), i);
+		for (unsigned k = 0; k < ways; k++) {
+			code_mov(way[(i + k) % ways], ~i - k);
+			serialize();
+			expect_eq(code_run(page), ~i - k);
+		}
+		/* Without the long way of a write to code that is known. */
+		*(volatile u32 *)(way[(i + 1) % ways] + MOV_VALUE) = i;
+		serialize();
+		expect_eq(code_run(page), i);
+	}
+	map(TEST_BASE, page_a, PTE_P);
+	map(TEST_BASE + PAGE, NULL, 0);
+}
+
 static ulong fetch_error(ulong error)
 {
 	/* [2] 4.7: I/D is there with NXE (or SMEP), not without. */
@@ -237,6 +269,7 @@ void test_remap(void)
 	test_invlpg();
 	test_cr3();
 	test_alias();
+	test_writers();
 	test_boundary();
 	test_into_page_zero();
 	test_into_itself();
