@@ -19,13 +19,6 @@ static u32 current(void)
 	return apic_read(APIC_TIMER_CURRENT);
 }
 
-static void drain(void)
-{
-	irq_enable();
-	__asm__ volatile("nop; nop");
-	irq_disable();
-}
-
 /* A count of 0 stops the timer; one that had run out by then tells nothing. */
 static void test_stop(void)
 {

@@ -20,6 +20,13 @@ void tick_pic(struct frame *frame)
 	outb(0x20, 0x20);
 }
 
+void drain(void)
+{
+	irq_enable();
+	pit_wait(PIT_HZ / 100);
+	irq_disable();
+}
+
 bool wait_ticks_at(unsigned count, const char *file, int line)
 {
 	u64 start = tsc_read();

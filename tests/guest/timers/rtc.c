@@ -46,9 +46,7 @@ static void enable(u8 what)
 {
 	rtc_write(REG_B, B_24H);
 	rtc_read(REG_C);
-	irq_enable();
-	__asm__ volatile("nop; nop");
-	irq_disable();
+	drain();
 	ticks = 0;
 	rtc_write(REG_B, B_24H | what);
 }

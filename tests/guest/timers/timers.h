@@ -35,6 +35,11 @@ extern volatile unsigned ticks;
 void tick_apic(struct frame *frame);
 void tick_pic(struct frame *frame);
 
+/* What is on its way is taken. It takes 10 ms, for a KVM that interprets ring 0
+ * looks for interrupts now and then only: STI and a few instructions leave most
+ * of them where they are. */
+void drain(void);
+
 /* Far longer than a host may keep a tick back, in cycles of the TSC. */
 #define WAIT_LIMIT 20000000000ull
 
