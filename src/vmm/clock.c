@@ -24,6 +24,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include "util/host_cpu.h"
+
 #define CLOCK_NOMINAL_KHZ 1000000ull
 #define CLOCK_MEASURE_NS 250000ull
 #define CLOCK_NOTE_TRIES 64
@@ -95,7 +97,7 @@ static u64 tsc_khz_hypervisor(void)
 {
 	u32 eax, ebx, ecx, edx;
 
-	if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & BIT(31)))
+	if (!host_cpu_is_virtual())
 		return 0;
 	__cpuid(0x40000000, eax, ebx, ecx, edx);
 	if (eax < 0x40000010 || eax > 0x400000ff)

@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "util/host_cpu.h"
+
 /* ---- guest RAM --------------------------------------------------------- */
 
 void *bt_reserve(u64 len)
@@ -128,8 +130,7 @@ static void region_written(struct mem_listener *l, gpa_t gpa, u64 len)
 static int probe(struct err *err)
 {
 	/* LAHF in 64-bit code and x86-64-v2 are what operations stand on. */
-	if (!__builtin_cpu_supports("sse4.2") ||
-	    !__builtin_cpu_supports("popcnt"))
+	if (!host_cpu_has(SSE4_2) || !host_cpu_has(POPCNT))
 		return err_set(err, -ENOTSUP,
 			       "this CPU is older than x86-64-v2; the bt "
 			       "engine needs SSE4.2 and POPCNT");

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "util/host_cpu.h"
+
 static u64 code_size(const struct bt_vm *bvm)
 {
 	const struct engine_options *options = bvm->vm->options;
@@ -31,9 +33,10 @@ int bt_jit_init(struct bt_vm *bvm, struct err *err)
 	if (!jit)
 		return err_set(err, -ENOMEM, "out of memory");
 	bvm->jit = jit;
-	jit->bmi2 = __builtin_cpu_supports("bmi2");
-	jit->fast_pext = jit->bmi2 && !__builtin_cpu_is("znver1") &&
-			 !__builtin_cpu_is("znver2");
+	jit->bmi2 = host_cpu_has(BMI2);
+	/* Zen and Zen 2, and Hygon's Zen, have them in microcode. */
+	jit->fast_pext = jit->bmi2 && host_cpu_family() != 0x17 &&
+			 host_cpu_family() != 0x18;
 	jit->most = (u32)(code_size(bvm) / BT_JIT_LEAST);
 	jit->list = bt_reserve(list_bytes(jit));
 	jit->work = calloc(1, sizeof(*jit->work));
