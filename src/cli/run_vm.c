@@ -163,13 +163,17 @@ static void print_start(const struct vm *vm)
 		(unsigned long long)(vm->entered_ns - start.at_ns) / 1000);
 }
 
-void run_print_stats(const struct vm *vm)
+void run_print_stats(struct vm *vm)
 {
 	char *text = calloc(1, STATS_SIZE);
 
 	print_start(vm);
+	if (text) {
+		device_stats(vm, text, STATS_SIZE);
+		fputs(text, stderr);
+	}
 	if (text && vm->engine->stats) {
-		vm->engine->stats((struct vm *)vm, text, STATS_SIZE);
+		vm->engine->stats(vm, text, STATS_SIZE);
 		fputs(text, stderr);
 	}
 	free(text);

@@ -21,8 +21,8 @@ struct run_vm {
 	struct input_pump pump;
 };
 
-/* The engine's counters, to standard error. */
-void run_print_stats(const struct vm *vm);
+/* Counters of devices and engine, to standard error. */
+void run_print_stats(struct vm *vm);
 
 /*
  * Returns the exit status and, where that is not the guest's own word, the

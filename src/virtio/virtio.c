@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "util/log.h"
+#include "util/text.h"
 #include "vmm/vm.h"
 
 bool virtio_is_busy(const struct virtio *v)
@@ -262,6 +263,7 @@ void virtio_update_doorbells(struct virtio *v)
 
 void virtio_notify(struct virtio *v, unsigned queue)
 {
+	v->notifications++;
 	if (queue < v->queue_count && virtio_is_running(v))
 		virtio_serve_kick(v);
 }
@@ -346,6 +348,22 @@ void virtio_resume(struct device *dev)
 
 	v->paused = false;
 	virtio_serve_kick(v);
+}
+
+void virtio_stats(struct device *dev, struct text *out)
+{
+	const struct virtio *v = to_virtio(dev);
+
+	text_put(out, "%s.requests %llu\n", dev->id,
+		 (unsigned long long)v->requests);
+	text_put(out, "%s.notifications %llu\n", dev->id,
+		 (unsigned long long)v->notifications);
+	text_put(out, "%s.interrupts %llu\n", dev->id,
+		 (unsigned long long)v->interrupts);
+	text_put(out, "%s.broken %llu\n", dev->id,
+		 (unsigned long long)v->broken);
+	text_put(out, "%s.ignored_writes %llu\n", dev->id,
+		 (unsigned long long)v->ignored);
 }
 
 /* ---- saved state --------------------------------------------------------- */

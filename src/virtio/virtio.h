@@ -132,6 +132,7 @@ struct virtio {
 	pthread_cond_t work;
 	/* counters */
 	u64 requests, interrupts, broken, ignored;
+	u64 notifications; /* that came here, and not by a doorbell */
 };
 
 static inline struct virtio *to_virtio(struct device *dev)
@@ -147,6 +148,7 @@ void virtio_reset(struct device *dev);
 int virtio_loaded(struct device *dev, struct err *err);
 void virtio_quiesce(struct device *dev);
 void virtio_resume(struct device *dev);
+void virtio_stats(struct device *dev, struct text *out);
 
 /* In the table of options of a device whose struct has a struct virtio. */
 #define VIRTIO_OPTIONS(type)                                             \
@@ -160,10 +162,11 @@ void virtio_resume(struct device *dev);
 	}
 
 /* In its struct device_type; what is left are names, options and create. */
-#define VIRTIO_TYPE(type, loaded_)                                     \
-	.size = sizeof(type), .regs_offset = offsetof(type, regs),     \
-	.regs_size = sizeof(((type *)0)->regs), .reset = virtio_reset, \
-	.loaded = loaded_, .quiesce = virtio_quiesce, .resume = virtio_resume
+#define VIRTIO_TYPE(type, loaded_)                                             \
+	.size = sizeof(type), .regs_offset = offsetof(type, regs),             \
+	.regs_size = sizeof(((type *)0)->regs), .reset = virtio_reset,         \
+	.loaded = loaded_, .quiesce = virtio_quiesce, .resume = virtio_resume, \
+	.stats = virtio_stats
 
 /* For boards: the slot of a device that is virtio and not on PCI; else -1. */
 int virtio_mmio_slot(const struct device *dev);

@@ -26,6 +26,7 @@ bool virtq_break(struct virtq *q, const char *why)
 {
 	log_guest("virtqueue: %s", why);
 	q->broken = true;
+	q->regs->pushed = 0; /* whoever is told of this looks at all of it */
 	return false;
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "util/parse.h"
+#include "util/text.h"
 #include "vmm/vm.h"
 
 /* Weak: a program without any device has no such section. */
@@ -291,6 +292,20 @@ void device_resume_all(struct vm *vm)
 {
 	for (struct device *dev = vm->devices; dev; dev = dev->next)
 		device_call(dev, dev->type->resume);
+}
+
+void device_stats(struct vm *vm, char *buf, size_t len)
+{
+	struct text out = {.buf = buf, .len = len};
+
+	buf[0] = 0;
+	for (struct device *dev = vm->devices; dev; dev = dev->next) {
+		if (!dev->type->stats)
+			continue;
+		pthread_mutex_lock(&dev->lock);
+		dev->type->stats(dev, &out);
+		pthread_mutex_unlock(&dev->lock);
+	}
 }
 
 /* ------------------------------------------------------------------------- */

@@ -23,6 +23,7 @@
 #include "util/err.h"
 #include "util/types.h"
 
+struct text;
 struct vm;
 struct device;
 
@@ -57,6 +58,8 @@ struct device_type {
 	/* After regs were loaded: check them all, then rebuild host. -EINVAL
 	 * refuses, and regs are as they were before. */
 	int (*loaded)(struct device *dev, struct err *err);
+	/* Counters for --stats: "name value", a line each. */
+	void (*stats)(struct device *dev, struct text *out);
 	/* Before save / when the VM pauses; and the reverse. */
 	void (*quiesce)(struct device *dev);
 	void (*resume)(struct device *dev);
@@ -90,6 +93,8 @@ void device_destroy_all(struct vm *vm); /* last created first */
 void device_reset_all(struct vm *vm);
 void device_quiesce_all(struct vm *vm);
 void device_resume_all(struct vm *vm);
+/* Counters of all devices, as text. */
+void device_stats(struct vm *vm, char *buf, size_t len);
 struct device *device_find(struct vm *vm, const char *id);
 
 /* Save / load of the regs group. Load refuses another version or size. */

@@ -545,6 +545,56 @@ static void test_queue_reset(void **state)
 	bench_close(&b);
 }
 
+/* What the driver did is counted, and what it did wrong. */
+static void test_counters(void **state)
+{
+	struct virtio_bench b;
+	char text[512];
+
+	bench_open(&b, "echo", "");
+	bench_start(&b, 0, 1);
+	for (unsigned i = 0; i < 7; i++)
+		echo_once(&b, 0);
+	bench_put(&b, R_SELECT, 2, 0);
+	bench_put(&b, R_SIZE, 2, 1);
+	device_stats(b.vm, text, sizeof(text));
+	assert_string_equal(text, "echo0.requests 7\n"
+				  "echo0.notifications 7\n"
+				  "echo0.interrupts 7\n"
+				  "echo0.broken 0\n"
+				  "echo0.ignored_writes 1\n");
+	bench_close(&b);
+}
+
+/* The answers of a broken queue are nobody's, after loading too. */
+static void test_broken_is_saved(void **state)
+{
+	static const struct virtq_part outside = {0xfffff000, 64};
+	struct device_blob blob, again;
+	struct virtio_bench b;
+	struct err err = {0};
+	u32 written;
+
+	bench_open(&b, "echo", "threads=2");
+	bench_start(&b, VIRTQ_F_EVENT_IDX, 1);
+	driver_listen(&b.queues[0]);
+	put_hello(&b);
+	assert_true(driver_add(&b.queues[0], hello, 2, 2, &written));
+	assert_true(driver_add(&b.queues[0], &outside, 1, 0, &err));
+	bench_kick(&b, 0);
+	while (!(bench_get(&b, R_STATUS, 1) & VIRTIO_NEEDS_RESET))
+		sched_yield();
+	device_quiesce_all(b.vm);
+	assert_int_equal(device_save(&b.v->fn.dev, &blob, &err), 0);
+	assert_int_equal(b.v->regs->queues[0].pushed, 0);
+	assert_int_equal(device_load(&b.v->fn.dev, &blob, &err), 0);
+	device_resume_all(b.vm);
+	device_quiesce_all(b.vm);
+	assert_int_equal(device_save(&b.v->fn.dev, &again, &err), 0);
+	assert_memory_equal(&blob, &again, sizeof(blob));
+	bench_close(&b);
+}
+
 static void test_destroyed_at_work(void **state)
 {
 	struct virtio_bench b;
@@ -802,6 +852,8 @@ int main(void)
 		cmocka_unit_test(test_reset_under_load),
 		cmocka_unit_test(test_reset_without_polling),
 		cmocka_unit_test(test_queue_reset),
+		cmocka_unit_test(test_counters),
+		cmocka_unit_test(test_broken_is_saved),
 		cmocka_unit_test(test_destroyed_at_work),
 		cmocka_unit_test(test_pause),
 		cmocka_unit_test(test_save_load),
