@@ -99,6 +99,7 @@ struct kvm_cpu {
 	struct kvm_run *run; /* shared with the kernel */
 	_Atomic int tid;     /* of the thread in run(), 0: none */
 	bool halted;	     /* HLT without an interrupt chip */
+	bool used; /* it has had a state: it may not be as reset left it */
 
 	struct vcpu_debug debug;
 

@@ -208,16 +208,17 @@ static int set_refused(struct kvm_cpu *k, struct msr_buffer *buf, unsigned n)
 }
 
 /* Where KVM has not got it, as on AMD's without LBR virtualization, each write
- * of it is a line in the host's log, and 0 is what it has. */
+ * of it is a line in the host's log, and 0 is what it has, as any new vCPU. */
 static void leave_out_debugctl(struct kvm_cpu *k, struct msr_buffer *buf)
 {
 	struct kvm_msr_entry *entries = entries_of(buf);
 	unsigned n = 0, last;
-	u64 have;
+	u64 have = 0;
 
 	while (n < buf->head.nmsrs && entries[n].index != MSR_DEBUGCTL)
 		n++;
-	if (n == buf->head.nmsrs || kvm_get_msr(k, MSR_DEBUGCTL, &have) ||
+	if (n == buf->head.nmsrs ||
+	    (k->used && kvm_get_msr(k, MSR_DEBUGCTL, &have)) ||
 	    have != entries[n].data)
 		return;
 	last = --buf->head.nmsrs;

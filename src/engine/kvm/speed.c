@@ -85,6 +85,7 @@ static s64 guest_turns(struct kvm_cpu *k)
 	struct kvm_regs regs;
 	int ret = enter_flat(k);
 
+	k->used = true;
 	if (!ret)
 		ret = kvm_ioctl_num(k->fd, KVM_RUN, 0);
 	if (ret)

@@ -170,6 +170,14 @@ static struct gpr_order order_gprs(struct kvm_regs *r)
 				   &r->r15}};
 }
 
+/* SDM vol. 3A table 10-1. */
+static bool is_reset_debug(const struct kvm_debugregs *debug)
+{
+	return !debug->db[0] && !debug->db[1] && !debug->db[2] &&
+	       !debug->db[3] && debug->dr6 == DR6_FIXED &&
+	       debug->dr7 == DR7_FIXED;
+}
+
 static int put_regs(struct kvm_cpu *k, const struct x86_state *state)
 {
 	struct kvm_debugregs debug = {.dr6 = state->dr[6], .dr7 = state->dr[7]};
@@ -181,7 +189,9 @@ static int put_regs(struct kvm_cpu *k, const struct x86_state *state)
 		*order.reg[i] = state->gpr[i];
 	memcpy(debug.db, state->dr, sizeof(debug.db));
 	ret = kvm_ioctl(k->fd, KVM_SET_REGS, &regs);
-	return ret ? ret : kvm_ioctl(k->fd, KVM_SET_DEBUGREGS, &debug);
+	if (ret || (!k->used && is_reset_debug(&debug)))
+		return ret;
+	return kvm_ioctl(k->fd, KVM_SET_DEBUGREGS, &debug);
 }
 
 static int get_regs(struct kvm_cpu *k, struct x86_state *state)
@@ -267,6 +277,9 @@ static int put_events(struct kvm_cpu *k, const struct x86_state *state)
 		ev.interrupt.shadow |= KVM_X86_SHADOW_INT_STI;
 	if (state->shadow_movss)
 		ev.interrupt.shadow |= KVM_X86_SHADOW_INT_MOV_SS;
+	if (!k->used && !state->exc_pending && !state->intr_pending &&
+	    !state->nmi_pending && !state->nmi_masked && !ev.interrupt.shadow)
+		return 0;
 	return kvm_ioctl(k->fd, KVM_SET_VCPU_EVENTS, &ev);
 }
 
@@ -369,7 +382,9 @@ static int refuse(struct kvm_cpu *k, const char *what, int ret, struct err *err)
 		       what, strerror(-ret));
 }
 
-/* TSC, LAPIC and deadline follow in kvm_resume(). */
+/* TSC, LAPIC and deadline follow in kvm_resume(). What a new vCPU has anyway is
+ * not written: each call costs a load of the vCPU, and some a line in the
+ * host's log. */
 static int load_state(struct kvm_cpu *k, const struct x86_state *state,
 		      struct err *err)
 {
@@ -397,9 +412,14 @@ static int load_state(struct kvm_cpu *k, const struct x86_state *state,
 int kvm_set_state(struct vcpu *vcpu, const struct x86_state *state,
 		  struct err *err)
 {
+	struct kvm_cpu *k = vcpu->engine;
 	int ret = x86_state_check(state, vcpu->vm->cpu, err);
 
-	return ret ? ret : load_state(vcpu->engine, state, err);
+	if (ret)
+		return ret;
+	ret = load_state(k, state, err);
+	k->used = true;
+	return ret;
 }
 
 /* While the LAPICs are the kernel's, so is all that is on its way. */
