@@ -374,9 +374,9 @@ static bool queue_is_good(const struct virtio *v, unsigned i)
 
 	if (i >= v->queue_count)
 		return !r->enabled && !r->size;
-	return r->enabled <= 1 && r->size <= VIRTQ_MAX_SIZE &&
-	       r->avail_wrap <= 1 && r->used_wrap <= 1 && !r->reserved &&
-	       !r->reserved2 &&
+	/* The size may be anything: it is the driver's until it is used. */
+	return r->enabled <= 1 && r->avail_wrap <= 1 && r->used_wrap <= 1 &&
+	       !r->reserved && !r->reserved2 &&
 	       (!r->enabled || (v->regs->status & VIRTIO_FEATURES_OK));
 }
 
