@@ -52,6 +52,22 @@ struct block_config {
 int block_open(struct block **out, const struct block_config *config,
 	       struct err *err);
 
+struct block_overlay_config {
+	const char *image; /* is never written to; others may read it as well */
+	const char *path; /* what changes; made if it is not there. NULL: a file
+			   * without a name, which ends with the disk */
+	bool read_only;	  /* nothing is made or changed */
+};
+
+/*
+ * What has been written is in the overlay, all else in the image. As durable
+ * as a plain disk: after a flush. -EBUSY as above; -EINVAL for a file that is
+ * no overlay of this image.
+ */
+int block_open_overlay(struct block **out,
+		       const struct block_overlay_config *config,
+		       struct err *err);
+
 static inline int block_read(struct block *block, u64 off, void *buf, u64 len)
 {
 	struct iovec iov = {buf, len};

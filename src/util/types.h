@@ -43,6 +43,11 @@ static inline u64 align_up(u64 val, u64 align)
 	return (val + align - 1) & ~(align - 1);
 }
 
+static inline u64 align_down(u64 val, u64 align)
+{
+	return val & ~(align - 1);
+}
+
 static inline u64 min_u64(u64 a, u64 b)
 {
 	return a < b ? a : b;

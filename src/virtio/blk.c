@@ -89,9 +89,9 @@ _Static_assert(offsetof(struct blk_config, write_zeroes_may_unmap) == 56,
 struct blk {
 	struct virtio virtio;
 	/* config */
-	char *path, *serial;
+	char *path, *overlay, *serial;
 	u64 queues, threads;
-	bool ro, discard;
+	bool ro, discard, temporary;
 	struct blk_config config;
 	/* regs */
 	struct {
@@ -351,14 +351,32 @@ static u64 features_of(const struct blk *blk)
 
 /* ---- life ---------------------------------------------------------------- */
 
-static int open_disk(struct blk *blk, struct err *err)
+static int open_block(struct blk *blk, struct err *err)
 {
-	const struct block_config config = {
+	const struct block_config plain = {
 		.path = blk->path,
 		.read_only = blk->ro,
 		.locked = true,
 	};
-	int ret = block_open(&blk->block, &config, err);
+	const struct block_overlay_config over = {
+		.image = blk->path,
+		.path = blk->temporary ? NULL : blk->overlay,
+		.read_only = blk->ro,
+	};
+
+	if (blk->temporary && (*blk->overlay || blk->ro))
+		return err_set(err, -EINVAL,
+			       "%s: a disk that is temporary has neither an "
+			       "overlay of its own nor is it read-only",
+			       blk->path);
+	if (blk->temporary || *blk->overlay)
+		return block_open_overlay(&blk->block, &over, err);
+	return block_open(&blk->block, &plain, err);
+}
+
+static int open_disk(struct blk *blk, struct err *err)
+{
+	int ret = open_block(blk, err);
 
 	if (ret)
 		return ret;
@@ -427,6 +445,10 @@ static const struct device_option blk_options[] = {
 	 "file or block device of the host"},
 	{"ro", OPT_BOOL, offsetof(struct blk, ro), "off",
 	 "read-only, for the guest and for us"},
+	{"overlay", OPT_STR, offsetof(struct blk, overlay), "",
+	 "file for what changes, made if it is not there; path stays as it is"},
+	{"temporary", OPT_BOOL, offsetof(struct blk, temporary), "off",
+	 "what changes is gone when the VM ends; path stays as it is"},
 	{"discard", OPT_BOOL, offsetof(struct blk, discard), "on",
 	 "what the guest discards is given back to the host"},
 	{"serial", OPT_STR, offsetof(struct blk, serial), "",

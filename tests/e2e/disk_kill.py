@@ -47,10 +47,22 @@ def numbers(process, wait):
     return [int(n) for n in told[:told.rfind(b"\n") + 1].split()]
 
 
-def records(path):
+def contents(path, overlay):
+    """What a machine would find: src/backend/block_overlay.c has the format."""
+    data = bytearray(path.read_bytes())
+    if overlay.exists():
+        over = overlay.read_bytes()
+        start = int.from_bytes(over[24:32], "little")
+        for place in range(PLACES):
+            if over[4096 + place // 8] >> place % 8 & 1:
+                at = place * RECORD
+                data[at:at + RECORD] = over[start + at:start + at + RECORD]
+    return data
+
+
+def records(data):
     """Place -> number, None where a record is not whole."""
     found = []
-    data = path.read_bytes()
     for place in range(PLACES):
         record = data[place * RECORD:][:RECORD]
         whole = record == record[:8] * (RECORD // 8)
@@ -58,9 +70,9 @@ def records(path):
     return found
 
 
-def check(checks, path, told, what):
+def check(checks, data, told, what):
     last = told[-1]
-    found = records(path)
+    found = records(data)
     for number in range(max(1, last - PLACES + 1), last + 1):
         # The one after the last may be there, or half of it.
         if (last + 1) % PLACES == number % PLACES:
@@ -73,10 +85,11 @@ def killed(checks, folder):
     dice = random.Random(os.environ.get("VIREO_SEED", "1"))
     total = 0
     for turn in range(ROUNDS):
-        path = folder / "disk"
+        path, overlay = folder / "disk", folder / "overlay"
         path.write_bytes(bytes(PLACES * RECORD))
         options = [["--disk", str(path)],
-                   ["--disk", f"{path},packed=off", "--cpus", "2"]][turn % 2]
+                   ["--disk", f"{path},packed=off", "--cpus", "2"],
+                   ["--disk", f"{path},overlay={overlay}"]][turn % 3]
         process = subprocess.Popen(
             [VIREO, "run", *options, "--", "sh", "-c", SCRIPT],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -84,9 +97,10 @@ def killed(checks, folder):
         told = numbers(process, dice.uniform(0, 0.4))
         if checks.true(f"round {turn}", told == list(range(1, len(told) + 1))
                        and told, told[-3:]):
-            check(checks, path, told, f"round {turn}")
+            check(checks, contents(path, overlay), told, f"round {turn}")
             total += len(told)
         path.unlink()
+        overlay.unlink(missing_ok=True)
     print(f"{ROUNDS} rounds, {total} records told")
 
 

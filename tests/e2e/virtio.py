@@ -150,6 +150,42 @@ def disk_read_only(checks):
         checks.same("untouched", md5(data), md5(path.read_bytes()))
 
 
+def disk_overlay(checks):
+    """One image for two machines at a time; what each makes of it."""
+    script = """
+        dd if=/dev/vda of=/dev/vda bs=1M count=4 skip=8 2>/dev/null
+        blkdiscard -o 1048576 -l 1048576 /dev/vdb
+        dd if=/dev/vdc of=/dev/vdb bs=1k count=3 seek=5 skip=1 2>/dev/null
+        sync; echo 3 >/proc/sys/vm/drop_caches
+        md5sum </dev/vda; md5sum </dev/vdb
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_disk(folder)
+        overlay = Path(folder) / "overlay"
+        data = path.read_bytes()
+        one = data[8 * MIB:12 * MIB] + data[4 * MIB:]
+        two = bytearray(data[:MIB] + bytes(MIB) + data[2 * MIB:])
+        two[5 * 1024:8 * 1024] = data[1024:4 * 1024]
+        disks = ["--disk", f"{path},overlay={overlay}",
+                 "--disk", f"{path},temporary", "--disk", f"{path},ro"]
+        guest(checks, "overlays", disks, script,
+              f"{md5(one)}  -\n{md5(two)}  -\n")
+        guest(checks, "once more", ["--disk", f"{path},overlay={overlay}"],
+              "md5sum </dev/vda", f"{md5(one)}  -\n")
+        checks.same("the image", md5(data), md5(path.read_bytes()))
+        used = overlay.stat().st_blocks * 512
+        checks.true("no larger than what was written", used < 5 * MIB, used)
+        for what, why in ((f"{path},overlay={path}", "is in use"),
+                          (f"{path},overlay={overlay},temporary",
+                           "an overlay of its own"),
+                          (f"{overlay},overlay={folder}/other,ro",
+                           "No such file")):
+            got = run(["run", "--disk", what, "--", "true"])
+            said = got.stderr.decode()
+            checks.true(what, got.returncode and why in said and
+                        said.count("\n") == 1, said)
+
+
 def disk_refused(checks):
     """What is no disk, said on one line that names it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -180,6 +216,7 @@ CASES = {
     "disk_fs": disk_fs,
     "disk_erase": disk_erase,
     "disk_read_only": disk_read_only,
+    "disk_overlay": disk_overlay,
     "disk_refused": disk_refused,
 }
 
