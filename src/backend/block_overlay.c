@@ -364,40 +364,36 @@ static int overlay_discard(struct block *block, u64 off, u64 len)
 
 /* ---- flushes ------------------------------------------------------------- */
 
-/* A copy of the n-th page, if it has to be written. */
-static bool take_dirty(struct overlay *o, u64 n, u8 bits[MAP_PAGE])
-{
-	struct map_page *page = __atomic_load_n(&o->pages[n], __ATOMIC_ACQUIRE);
-	bool dirty;
-
-	if (!page)
-		return false;
-	dirty = page->dirty;
-	page->dirty = false;
-	memcpy(bits, page->bits, dirty ? MAP_PAGE : 0);
-	return dirty;
-}
-
 struct dirty {
 	u64 n;
 	u8 bits[MAP_PAGE];
 };
 
-/* Bits that are set by now; their data have been written. -ENOMEM. */
+static bool is_dirty(const struct overlay *o, u64 n)
+{
+	return o->pages[n] && o->pages[n]->dirty;
+}
+
+/* Bits that are set by now; their data have been written. With the lock for
+ * writing. -ENOMEM. */
 static int collect(struct overlay *o, struct dirty **out, u64 *count)
 {
 	u64 want = 0, have = 0;
 	struct dirty *list;
 
 	for (u64 n = 0; n < o->page_count; n++)
-		want += o->pages[n] && o->pages[n]->dirty;
+		want += is_dirty(o, n);
 	*count = 0;
 	list = want ? malloc(want * sizeof(*list)) : NULL;
 	if (want && !list)
 		return -ENOMEM;
-	for (u64 n = 0; have < want && n < o->page_count; n++)
-		if (take_dirty(o, n, list[have].bits))
-			list[have++].n = n;
+	for (u64 n = 0; have < want; n++) {
+		if (!is_dirty(o, n))
+			continue;
+		list[have].n = n;
+		memcpy(list[have++].bits, o->pages[n]->bits, MAP_PAGE);
+		o->pages[n]->dirty = false;
+	}
 	*out = list;
 	*count = have;
 	return 0;

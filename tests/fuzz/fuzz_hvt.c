@@ -28,6 +28,11 @@
 /* <elf.h> has names that arch/x86.h must have first. */
 #include "hvt_images.h"
 
+static bool is_zero(const u8 *bytes, size_t len)
+{
+	return !bytes[0] && !memcmp(bytes, bytes + 1, len - 1);
+}
+
 /* ---- images -------------------------------------------------------------- */
 
 static u64 patched(const u8 *data, size_t len, u8 image[IMAGE_MAX])
@@ -58,14 +63,6 @@ static void check_loaded(const struct guest_mem *mem)
 	}
 }
 
-static void check_untouched(const struct guest_mem *mem)
-{
-	const u8 *bytes = mem_ptr(mem, 0, HVT_MACHINE_RAM);
-
-	if (bytes[0] || memcmp(bytes, bytes + 1, HVT_MACHINE_RAM - 1))
-		abort();
-}
-
 static void load(const struct boot_file *file)
 {
 	struct guest_mem mem = {0};
@@ -85,10 +82,10 @@ static void load(const struct boot_file *file)
 	ret = hvt_load(&mem, &start, &state, &err);
 	if (ret != err.code || !ret != !err.msg[0])
 		abort();
-	if (ret)
-		check_untouched(&mem);
-	else
+	if (!ret)
 		check_loaded(&mem);
+	else if (!is_zero(mem_ptr(&mem, 0, HVT_MACHINE_RAM), HVT_MACHINE_RAM))
+		abort();
 	mem_fini(&mem);
 }
 
@@ -167,7 +164,7 @@ static void check_kept(const struct hvt_machine *m)
 	const u8 *code = mem_ptr(&m->vm->mem, HVT_MACHINE_CODE, HVT_PAGE);
 	struct stat st;
 
-	if (code[0] || memcmp(code, code + 1, HVT_PAGE - 1))
+	if (!is_zero(code, HVT_PAGE))
 		abort();
 	if (stat(m->path, &st) || st.st_size != HVT_MACHINE_DISK)
 		abort();

@@ -4,7 +4,7 @@
  * them has happened when they fault, and what comes first.
  *
  * References: [1] Intel SDM vol. 2, the instructions' pages.
- *             [2] Intel SDM vol. 3A, 23.16 (segment selectors on the stack).
+ *             [2] Intel SDM vol. 3B, 22.31.1 (selector pushes and pops).
  *             [3] Intel SDM vol. 1, 8.6 (when numeric exceptions are reported).
  */
 #include "silicon.h"
@@ -57,33 +57,28 @@ static u64 stack(const struct test_case *c, u64 rsp)
 	return c->form.code == W32 ? (u32)rsp : rsp;
 }
 
-/*
- * [1], PUSH: "either the segment selector is zero-extended ... or the segment
- * selector is written in memory using a 16-bit move", and [2]. With 32-bit
- * operands only.
- */
+/* [1], PUSH, leaves it open for 32-bit operands whether four bytes are written
+ * or two; [2]: two on all but the Pentium. */
 bool host_push_half(struct interpreter *in, const struct dispute *d,
 		    struct outcome *o)
 {
 	const struct test_case *c = d->c;
 	u64 sp = stack(c, c->state.gpr[X86_RSP] - 4);
-	struct outcome open = {0};
 	const u8 *memory;
 
 	if (!is_segment(&bt_rows[c->form.row]) || c->form.code != W32 ||
 	    c->form.size != SIZE_PLAIN || !writable(sp, 2))
 		return false;
-	memory = run_open(in, d, &open);
-	*o = open;
-	if (d->bt->vector == NO_FAULT)
+	if (o->vector == NO_FAULT) {
 		set_patch(o, sp + 2, d->before + (sp + 2 - DATA), 2);
-	else
-		set_patch(o, sp, memory + (sp - OPEN), 2);
+		return true;
+	}
+	memory = run_open(in, d, o);
+	set_patch(o, sp, memory + (sp - OPEN), 2);
 	return true;
 }
 
-/* [1], POP, has as many bytes read as the operand has, which nobody but the
- * page tables can tell. */
+/* [2]: two bytes are read, whatever the operand's size. */
 bool host_pop_half(struct interpreter *in, const struct dispute *d,
 		   struct outcome *o)
 {
